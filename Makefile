@@ -1,0 +1,79 @@
+# The commands of the project, for people and for CI alike. They need make and Python 3.13.
+
+PACKAGES := requirements.txt requirements-dev.txt
+UV_VERSION := 0.13.9
+
+# The first interpreter that runs and is new enough, as its full path; empty where there is none.
+# A name on the PATH may be a version manager's stub that only fails, so each one is tried.
+# PYTHON=... on the command line names one instead.
+find_python = $(shell for name in $(if $(PYTHON),"$(PYTHON)",python3.13 python3 python); do \
+	"$$name" -c 'import sys; sys.version_info < (3, 13) and sys.exit(1); print(sys.executable)' \
+	2>/dev/null && break; done)
+too_old = Python 3.13 or newer is needed; $(or $(PYTHON),python3.13 or python3 on the PATH) is older \
+	or does not run. Another one is named so: make PYTHON=/path/to/python3.13
+
+.PHONY: help install run test check fmt bench faults lock clean remake
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+install: .venv/installed  ## Make .venv, or bring it up to date
+
+# An environment whose interpreter is gone (an upgrade, a moved folder) is made anew.
+ifeq ($(shell .venv/bin/python -c 'print(1)' 2>/dev/null),)
+.venv/installed: remake
+endif
+
+# The stamp comes last: an install that was cut short leaves none and starts over.
+.venv/installed: $(PACKAGES)
+	@python="$(or $(find_python),$(error $(too_old)))"; \
+	rm -rf .venv; \
+	if uv --version >/dev/null 2>&1; then \
+		echo "Making .venv with uv"; \
+		UV_PYTHON_DOWNLOADS=never uv venv --quiet --python "$$python" .venv && \
+		uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes \
+			$(PACKAGES:%=-r %); \
+	else \
+		echo "Making .venv with pip; this takes a minute or two"; \
+		"$$python" -m venv .venv && \
+		.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes \
+			$(PACKAGES:%=-r %); \
+	fi
+	@touch $@
+
+run: install  ## Start the service; with nothing configured, a demo of it
+	@.venv/bin/python -m backend
+
+test: install  ## Run the tests
+	.venv/bin/python -m pytest
+
+check: install  ## Lint, format and types
+	.venv/bin/python -m ruff check
+	.venv/bin/python -m ruff format --check
+	.venv/bin/python -m mypy
+
+fmt: install  ## Mend format and lint where that is mechanical
+	.venv/bin/python -m ruff check --fix
+	.venv/bin/python -m ruff format
+
+bench: install  ## Measure turns a second; not part of the tests
+	.venv/bin/python -m backend.bench
+
+faults: install  ## Break the service on purpose, 300 ways; SEED=n plays one again
+	.venv/bin/python -m backend.faults $(if $(SEED),--seed $(SEED))
+	$(if $(SEED),,.venv/bin/python -m backend.faults --broken)
+
+# uv, in an environment of its own, resolves for every platform at once, not only for this one.
+lock:  ## Pin the packages of requirements*.in anew
+	@python="$(or $(find_python),$(error $(too_old)))"; \
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	"$$python" -m venv "$$folder" && \
+	"$$folder/bin/python" -m pip install -qq --disable-pip-version-check uv==$(UV_VERSION) && \
+	for name in requirements requirements-dev; do \
+		"$$folder/bin/uv" pip compile --quiet --universal --python-version 3.13 --upgrade \
+			--generate-hashes --no-header --output-file $$name.txt $$name.in || exit 1; \
+	done
+
+clean:  ## Remove .venv and the caches, never .data
+	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find backend -name __pycache__ -type d -prune -exec rm -rf {} +

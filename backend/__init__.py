@@ -1,0 +1,1 @@
+"""A stateless chat backend for to-do lists."""
