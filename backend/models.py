@@ -1,0 +1,213 @@
+"""The tables this service owns, and the limits of their fields.
+
+Better Auth's tables (`user`, `session`, `account`, `verification`) live in the same
+database and are not ours: they are read in `backend/auth.py` and nowhere declared here.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    func,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+TITLE_MAX = 200
+DESCRIPTION_MAX = 1000
+TAGS_MAX = 20
+TAG_MAX = 50
+MESSAGE_MAX = 2000
+USER_ID_MAX = 255
+KEY_MAX = 255
+ID_MAX = 2**63 - 1
+"""The largest value of a `bigint` column."""
+
+
+def utc_now() -> datetime:
+    """The current instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Priority(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Recurrence(StrEnum):
+    NONE = "none"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+
+
+class Role(StrEnum):
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class MessageStatus(StrEnum):
+    """How far the run behind a message has come; a user's message is always complete."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+def _identity() -> Column[int]:
+    return Column(BigInteger, Identity(), primary_key=True)
+
+
+def _instant(*, default: str | None = None, nullable: bool = False) -> Column[datetime]:
+    return Column(
+        DateTime(timezone=True),
+        nullable=nullable,
+        server_default=text(default) if default else None,
+    )
+
+
+class Task(SQLModel, table=True):
+    """One thing to do. `completed_at` is set exactly while `completed` is true."""
+
+    __tablename__ = "tasks"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_tasks_user_active", "user_id", "deleted_at", "created_at", "id"),
+    )
+
+    id: int | None = Field(default=None, sa_column=_identity())
+    user_id: str = Field(sa_column=Column(String(USER_ID_MAX), nullable=False))
+    title: str = Field(sa_column=Column(String(TITLE_MAX), nullable=False))
+    description: str = Field(
+        default="",
+        sa_column=Column(String(DESCRIPTION_MAX), nullable=False, server_default=""),
+    )
+    completed: bool = Field(
+        default=False, sa_column_kwargs={"server_default": text("false")}, nullable=False
+    )
+    completed_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    priority: str = Field(
+        default=Priority.MEDIUM,
+        sa_column=Column(String(10), nullable=False, server_default=Priority.MEDIUM.value),
+    )
+    due_date: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    tags: list[str] = Field(
+        default_factory=list,
+        sa_column=Column(JSON, nullable=False, server_default=text("'[]'")),
+    )
+    recurrence_pattern: str = Field(
+        default=Recurrence.NONE,
+        sa_column=Column(String(10), nullable=False, server_default=Recurrence.NONE.value),
+    )
+    recurrence_day: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
+    """The day of the month a monthly series means (31), where a short month cut it (28)."""
+    previous_id: int | None = Field(
+        default=None,
+        sa_column=Column(BigInteger, ForeignKey("tasks.id"), unique=True, nullable=True),
+    )
+    """The occurrence whose completion made this one; unique, so each has one next at most."""
+    created_at: datetime = Field(
+        default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
+    )
+    updated_at: datetime = Field(
+        default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
+    )
+    deleted_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+
+
+class Conversation(SQLModel, table=True):
+    """A thread of turns between one person and the assistant."""
+
+    __tablename__ = "conversations"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_conversations_user_active", "user_id", "deleted_at", "updated_at"),
+    )
+
+    id: int | None = Field(default=None, sa_column=_identity())
+    user_id: str = Field(sa_column=Column(String(USER_ID_MAX), nullable=False))
+    message_count: int = Field(
+        default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
+    )
+    """Rows begun here; the history's cut is taken from it, so that it moves in steps."""
+    created_at: datetime = Field(
+        default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
+    )
+    updated_at: datetime = Field(
+        default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
+    )
+    deleted_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+
+
+class Message(SQLModel, table=True):
+    """One side of a turn. An assistant's row is also the journal of the run that wrote it.
+
+    `tool_calls_json` is a JSON array of `{"tool", "args", "result"}` in the order the calls
+    were made, or NULL where none was; each entry was committed with the change it tells of. One
+    that changed tasks has a further key `undo`, which neither a model nor a client is shown.
+    """
+
+    __tablename__ = "messages"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_messages_conversation_created", "conversation_id", "created_at"),
+        Index(
+            "ux_messages_user_key",
+            "user_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+        Index(
+            "ix_messages_user_unfinished",
+            "user_id",
+            "id",
+            postgresql_where=text("status <> 'complete'"),
+        ),
+    )
+
+    id: int | None = Field(default=None, sa_column=_identity())
+    conversation_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("conversations.id"), nullable=False)
+    )
+    user_id: str = Field(sa_column=Column(String(USER_ID_MAX), nullable=False))
+    role: str = Field(sa_column=Column(String(50), nullable=False))
+    content: str = Field(sa_column=Column(Text, nullable=False))
+    tool_calls_json: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
+    status: str = Field(
+        default=MessageStatus.COMPLETE,
+        sa_column=Column(String(20), nullable=False, server_default=MessageStatus.COMPLETE.value),
+    )
+    created_at: datetime = Field(
+        default_factory=utc_now,
+        sa_column=Column(
+            DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()
+        ),
+    )
+    reply_to: int | None = Field(
+        default=None, sa_column=Column(BigInteger, ForeignKey("messages.id"), nullable=True)
+    )
+    """The person's message that an assistant's row answers."""
+    attempt: int = Field(
+        default=1, sa_column=Column(Integer, nullable=False, server_default=text("1"))
+    )
+    """Which run of the turn writes here; an earlier one that comes back late may not."""
+    lease_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    """Past it a row that is still running belongs to a process that died."""
+    ended_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    undone_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    idempotency_key: str | None = Field(
+        default=None, sa_column=Column(String(KEY_MAX), nullable=True)
+    )
+    request_hash: str | None = Field(default=None, sa_column=Column(String(64), nullable=True))
+    """SHA-256 of the request that brought the key, in hexadecimal."""
