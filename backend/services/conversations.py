@@ -1,0 +1,121 @@
+"""Conversations and their messages, as their readers see them.
+
+An assistant's row is shown once its run is complete, or has ended badly after it changed
+something: it then holds the sentence that says so. A run that is under way, or that did
+nothing, shows nothing.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CursorResult, Executable, and_, bindparam, func, or_, select
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.errors import ConversationNotFound
+from backend.models import ID_MAX, MessageStatus, Role
+from backend.services.record import ToolCall, load_calls
+
+messages = SQLModel.metadata.tables["messages"]
+conversations = SQLModel.metadata.tables["conversations"]
+
+OWNED = and_(
+    conversations.c.id == bindparam("conversation"),
+    conversations.c.user_id == bindparam("owner"),
+    conversations.c.deleted_at.is_(None),
+)
+DEAD = and_(
+    messages.c.status == MessageStatus.RUNNING,
+    func.coalesce(messages.c.lease_until, messages.c.created_at) < func.clock_timestamp(),
+)
+"""Running by its own word, but its process has let the lease lapse."""
+
+_SHOWN = or_(
+    messages.c.role == Role.USER,
+    and_(messages.c.role == Role.ASSISTANT, messages.c.status == MessageStatus.COMPLETE),
+    and_(
+        messages.c.role == Role.ASSISTANT,
+        messages.c.content != "",
+        or_(messages.c.status == MessageStatus.FAILED, DEAD),
+    ),
+)
+_FIND = select(conversations.c.id).where(OWNED)
+_NEWEST = (
+    select(
+        messages.c.id,
+        messages.c.role,
+        messages.c.content,
+        messages.c.tool_calls_json,
+        messages.c.created_at,
+        messages.c.undone_at,
+    )
+    .where(
+        messages.c.conversation_id == bindparam("conversation"),
+        messages.c.id < bindparam("before"),
+        _SHOWN,
+    )
+    .order_by(messages.c.created_at.desc(), messages.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_ID = re.compile(r"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as its reader sees it: a failed one already holds its honest sentence."""
+
+    id: int
+    role: str
+    content: str
+    tool_calls: list[ToolCall]
+    created_at: datetime
+    undone_at: datetime | None = None
+
+
+async def execute(
+    session: AsyncSession, statement: Executable, values: Mapping[str, object]
+) -> CursorResult[*tuple[Any, ...]]:
+    """Run a Core statement in the session's transaction."""
+    connection = await session.connection()
+    return await connection.execute(statement, values)
+
+
+def read_id(text: str) -> int | None:
+    """The id that `text`, whatever a client sent, is; None where no row can have it."""
+    number = int(text) if _ID.fullmatch(text) else 0
+    return number if 0 < number <= ID_MAX else None
+
+
+async def read_messages(
+    session: AsyncSession, conversation_id: int, limit: int, before: int = ID_MAX
+) -> list[StoredMessage]:
+    """The newest `limit` messages with an id below `before`, oldest first."""
+    values = {"conversation": conversation_id, "limit": limit, "before": before}
+    rows = await execute(session, _NEWEST, values)
+    return [
+        StoredMessage(id_, role, content, load_calls(calls), created_at, undone_at)
+        for id_, role, content, calls, created_at, undone_at in reversed(rows.all())
+    ]
+
+
+async def list_messages(
+    session: AsyncSession, user_id: str, conversation_id: str, *, limit: int
+) -> list[StoredMessage]:
+    """The newest `limit` messages of a conversation, oldest first.
+
+    `conversation_id` is whatever the client kept: an id of any shape that is not one of this
+    user's conversations is not found.
+
+    Raises:
+        ConversationNotFound: not there, deleted, someone else's, or no id at all.
+    """
+    number = read_id(conversation_id)
+    if number is None:
+        raise ConversationNotFound
+    found = await execute(session, _FIND, {"conversation": number, "owner": user_id})
+    if found.one_or_none() is None:
+        raise ConversationNotFound
+    return await read_messages(session, number, limit)

@@ -1,0 +1,178 @@
+"""A turn, from the message that begins it to the answer that ends it, and again after a failure.
+
+A turn is two rows born together, the person's and the assistant's, committed before the
+model is asked. The assistant's row is then the run's journal: `record_call` writes each tool
+call into it in the transaction of the call's own change, and with it the sentence that is
+true if nothing more comes. `finish_turn` replaces that sentence with the answer, `fail_turn`
+leaves it. `backend.services.retries` finds the turn that a repeated message means, and
+`take_up` begins another attempt at it, in the same rows.
+
+While a run is under way its process renews the row's lease; a running row whose lease has
+lapsed is taken as failed, and nothing has to sweep. Every write of a run names its attempt,
+so one that was stopped and comes back can change nothing after another has begun.
+
+Nothing here commits: the caller's transaction does.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.errors import ConversationNotFound
+from backend.models import ID_MAX
+from backend.services import statements
+from backend.services.conversations import StoredMessage, execute, read_messages
+from backend.services.record import (
+    ToolCall,
+    changes,
+    dump_calls,
+    load_calls,
+    unfinished_answer,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """A message to be answered: in a conversation or a new one, with the client's key or none."""
+
+    conversation_id: int | None
+    text: str
+    key: str | None = None
+
+    @property
+    def hash(self) -> str | None:
+        """Tells two requests under one key apart; None without a key."""
+        if self.key is None:
+            return None
+        return sha256(json.dumps([self.conversation_id, self.text]).encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class Turn:
+    """A turn under way: its rows, what came before it, and the calls made so far."""
+
+    conversation_id: int
+    message_id: int
+    """The assistant's row, the run's journal."""
+    history: list[StoredMessage]
+    """Oldest first, the person's new message not among them."""
+    attempt: int = 1
+    calls: list[ToolCall] = field(default_factory=list)
+    """All that are on record, those of earlier attempts first."""
+    earlier: list[ToolCall] = field(default_factory=list)
+    """Changes of earlier attempts that this one has not asked for again."""
+    calling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by a tool call from its first statement to its commit."""
+
+
+class TurnClosed(Exception):
+    """The row is not this attempt's to write any more, so it may change nothing."""
+
+
+CUT_STEP = 10
+"""Messages by which the start of the history moves on, so that a prompt cache keeps hitting."""
+
+
+def messages_to_keep(count: int, limit: int) -> int:
+    """How many of the newest of `count` stored messages the model is given, `limit` at the most.
+
+    The first one kept moves on by `CUT_STEP` at a time (less where `limit` is small), so the
+    number kept goes up and down between `limit - CUT_STEP` and `limit`. A count that is too
+    low, since an earlier backend still writes rows it does not count, cuts nothing.
+    """
+    if count <= limit:
+        return limit
+    step = min(CUT_STEP, max(2, limit // 2))
+    return count - math.ceil((count - limit) / step) * step
+
+
+async def begin_turn(
+    session: AsyncSession, user_id: str, request: TurnRequest, *, history_limit: int
+) -> Turn:
+    """Write both rows of a turn and read the history before it.
+
+    `history_limit` counts the new message, so `history_limit - 1` older ones come at the most.
+
+    Raises:
+        ConversationNotFound: not there, deleted, or someone else's.
+    """
+    values: dict[str, object] = {
+        "owner": user_id,
+        "text": request.text,
+        "key": request.key,
+        "hash": request.hash,
+    }
+    statement = statements.BEGIN_NEW
+    if request.conversation_id is not None:
+        if not 0 < request.conversation_id <= ID_MAX:
+            raise ConversationNotFound
+        values["conversation"] = request.conversation_id
+        statement = statements.BEGIN_HERE
+    row = (await execute(session, statement, values)).one_or_none()
+    if row is None:
+        raise ConversationNotFound
+    history = []
+    if request.conversation_id is not None:
+        keep = messages_to_keep(row.message_count - 2, history_limit - 1)
+        history = await read_messages(session, row.conversation_id, keep, before=row.reply_to)
+    return Turn(row.conversation_id, row.message_id, history)
+
+
+async def take_up(
+    session: AsyncSession, message_id: int, attempt: int, *, history_limit: int
+) -> Turn:
+    """Begin the next attempt at a failed turn, whose row the caller has locked."""
+    values = {"message": message_id, "of_attempt": attempt}
+    row = (await execute(session, statements.TAKE_UP, values)).one()
+    history = await read_messages(
+        session, row.conversation_id, history_limit - 1, before=row.reply_to
+    )
+    calls = load_calls(row.tool_calls_json)
+    earlier = [call for call in calls if changes([call])]
+    return Turn(row.conversation_id, message_id, history, row.attempt, calls, earlier)
+
+
+async def record_call(session: AsyncSession, turn: Turn, call: ToolCall) -> None:
+    """Write `call` into the turn's journal, in the transaction of the change it tells of.
+
+    Raises:
+        TurnClosed: the turn is over or another attempt has begun; the change must not stay.
+    """
+    calls = [*turn.calls, call]
+    values = {"message": turn.message_id, "of_attempt": turn.attempt, "calls": dump_calls(calls)}
+    values["so_far"] = unfinished_answer(calls)
+    if (await execute(session, statements.JOURNAL, values)).one_or_none() is None:
+        raise TurnClosed
+
+
+async def finish_turn(session: AsyncSession, turn: Turn, answer: str) -> None:
+    """Write the answer in place of the journal's sentence and move the conversation up.
+
+    Doing it again changes nothing, so it can be tried again when a connection was lost.
+
+    Raises:
+        TurnClosed: the turn was closed, or taken up, by someone else.
+    """
+    values = {"message": turn.message_id, "of_attempt": turn.attempt, "answer": answer}
+    if (await execute(session, statements.FINISH, values)).one_or_none() is None:
+        raise TurnClosed
+
+
+async def fail_turn(session: AsyncSession, turn: Turn) -> list[ToolCall]:
+    """Close the turn as failed, leaving what its journal says; the calls that are on record."""
+    await execute(
+        session, statements.FAIL, {"message": turn.message_id, "of_attempt": turn.attempt}
+    )
+    found = await execute(session, statements.RECORD, {"message": turn.message_id})
+    return load_calls(found.scalar_one())
+
+
+async def renew_leases(session: AsyncSession, turns: Iterable[tuple[int, int]]) -> None:
+    """Say that the runs behind these rows, each a message's id and an attempt, are alive."""
+    ids, attempts = zip(*turns, strict=True)
+    await execute(session, statements.RENEW, {"messages": list(ids), "attempts": list(attempts)})
