@@ -1,0 +1,1 @@
+"""The assistant: its prompt, its context, its tools and the loop that runs it."""

@@ -1,0 +1,45 @@
+"""How many turns of a process work at once.
+
+A turn works while it asks the database or builds a request, and waits while the model
+thinks. Hundreds may wait; a few work. So a burst of turns neither takes every pooled
+connection nor holds up the other routes, which need the same loop and the same pool.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+
+class Place:
+    """One turn's place among those at work: held inside `async with`, given up in `free()`."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._held = False
+
+    async def __aenter__(self) -> Self:
+        await self._take()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._held:
+            self._give_up()
+
+    @asynccontextmanager
+    async def free(self) -> AsyncIterator[None]:
+        """Wait for something outside without the place, then queue for one again.
+
+        A run that is cancelled while it waits does not queue: it only has to be closed.
+        """
+        self._give_up()
+        yield
+        await self._take()
+
+    async def _take(self) -> None:
+        await self._places.acquire()
+        self._held = True
+
+    def _give_up(self) -> None:
+        self._held = False
+        self._places.release()

@@ -1,0 +1,98 @@
+"""The agent and the one loop that runs it."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+from agents import (
+    Agent,
+    Model,
+    RunConfig,
+    RunErrorHandlerInput,
+    Runner,
+    Tool,
+    ToolErrorFormatterArgs,
+    ToolExecutionConfig,
+    TResponseInputItem,
+    UserError,
+)
+
+from backend.agent.prompt import INSTRUCTIONS, empty_answer
+from backend.agent.provider import ProviderError
+from backend.services.record import changes, strip_unstorable
+from backend.services.turns import Turn
+
+MAX_MODEL_CALLS = 10
+"""Model calls of one run at the most; past it the run answers with what it has done."""
+
+
+def _unknown_tool(unknown: ToolErrorFormatterArgs[Turn]) -> str | None:
+    """A tool the model made up is a result it can read; nothing ran, so nothing is recorded."""
+    if unknown.kind != "tool_not_found":
+        return None
+    return json.dumps(
+        {"success": False, "error": "There is no such tool.", "error_code": "VALIDATION_ERROR"}
+    )
+
+
+def _stop_at_limit(stopped: RunErrorHandlerInput[Turn]) -> str:
+    done = changes(stopped.context.context.calls)
+    return (
+        f"I stopped here, as this took too many steps. Done so far: {'; '.join(done) or 'nothing'}."
+    )
+
+
+def _pass_on_refusal(refused: RunErrorHandlerInput[Turn]) -> str:
+    return str(getattr(refused.error, "refusal", "")) or "I can't help with that."
+
+
+_RUN = RunConfig(
+    tool_execution=ToolExecutionConfig(max_function_tool_concurrency=1),
+    tool_not_found_behavior="return_error_to_model",
+    tool_error_formatter=_unknown_tool,
+)
+
+
+def create_agent(model: Model, tools: list[Tool]) -> Agent[Turn]:
+    """A fresh agent for one run; agents and tools are not safe to share between runs."""
+    return Agent(name="todo-assistant", instructions=INSTRUCTIONS, model=model, tools=tools)
+
+
+async def run_agent(
+    agent: Agent[Turn], input_items: Sequence[TResponseInputItem], turn: Turn, limit: float
+) -> str:
+    """Run `agent` on `input_items` for `limit` seconds at the most; its answer, never empty.
+
+    What its tools did is in the turn's record, however this ends.
+
+    Raises:
+        ProviderError: the model gave no answer, or not within the limit.
+        Exception: whatever a tool raised because it could not go on.
+    """
+    try:
+        async with asyncio.timeout(limit):
+            result = await Runner.run(
+                agent,
+                list(input_items),
+                context=turn,
+                max_turns=MAX_MODEL_CALLS,
+                run_config=_RUN,
+                error_handlers={
+                    "max_turns": _stop_at_limit,
+                    "model_refusal": _pass_on_refusal,
+                },
+            )
+    except TimeoutError as error:
+        raise ProviderError("timeout") from error
+    except UserError as error:
+        # the SDK's wrapping of an exception out of a tool
+        if isinstance(error.__cause__, Exception):
+            raise error.__cause__ from None
+        raise
+    except ProviderError:
+        raise
+    except Exception as error:
+        # tools speak through the case above; what is left is an answer the SDK cannot take
+        raise ProviderError("bad_answer") from error
+    answer = strip_unstorable(str(result.final_output or "")).strip()
+    return answer or empty_answer(changes(turn.calls))

@@ -1,0 +1,300 @@
+"""The five tools: names, descriptions and results for the model; no rules of their own.
+
+The schemas are constants, built once; a request binds them to its user, its session and its
+turn. Each call is one transaction: the task changed and the call recorded, or neither.
+"""
+
+import copy
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agents import FunctionTool, Tool
+from agents.strict_schema import ensure_strict_json_schema
+from pydantic import BaseModel, Field, ValidationError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.agent.arguments import WholeNumber, read_arguments, reasons, recordable
+from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
+from backend.models import Task
+from backend.schemas import TaskCreate, TaskUpdate, iso_utc
+from backend.services import tasks
+from backend.services.record import ToolCall, Undo
+from backend.services.turns import Turn, record_call
+from backend.services.undo import changed, made
+
+logger = logging.getLogger(__name__)
+
+Result = dict[str, Any]
+Done = tuple[Result, Undo | None]
+"""What came of a call, and what it takes to undo it; None where it only looked."""
+Run = Callable[[AsyncSession, str, dict[str, Any]], Awaitable[Done]]
+
+LIST_MAX = 100
+"""Tasks that one call of `list_tasks` returns at the most."""
+
+
+class _AddTask(BaseModel):
+    """Add a task to the person's list. Returns the new task with its task_id."""
+
+    title: str = Field(description="What to do, in a few words, 200 characters at most.")
+    description: str | None = Field(
+        description="Particulars such as amounts or places, 1000 characters at most."
+    )
+    due_date: str | None = Field(
+        description="When it is due: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
+    )
+    priority: Literal["low", "medium", "high"] | None = Field(
+        description="How urgent it is; medium when not given."
+    )
+
+
+class _ListTasks(BaseModel):
+    """Show the person's tasks, newest first. Use it to find the task_id of a task."""
+
+    status: Literal["all", "pending", "completed"] | None = Field(
+        description="Which tasks; all when not given."
+    )
+    search: str | None = Field(description="Words to look for in title and description.")
+    limit: int | None = Field(
+        description=f"How many tasks at the most, 1 to {LIST_MAX}; {LIST_MAX} when not given."
+    )
+
+
+class _CompleteTask(BaseModel):
+    """Mark a task as done."""
+
+    task_id: int = Field(description="The task's id, as a result or the context gives it.")
+
+
+class _DeleteTask(BaseModel):
+    """Delete a task from the list."""
+
+    task_id: int = Field(description="The task's id, as a result or the context gives it.")
+
+
+class _UpdateTask(BaseModel):
+    """Change a task. Only what is given changes; give at least one thing besides the id."""
+
+    task_id: int = Field(description="The task's id, as a result or the context gives it.")
+    title: str | None = Field(description="The new title, 200 characters at most.")
+    description: str | None = Field(
+        description="The new description, which replaces the old one; 1000 characters at most."
+    )
+    due_date: str | None = Field(
+        description="The new due date: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
+    )
+    priority: Literal["low", "medium", "high"] | None = Field(description="The new priority.")
+
+
+async def _add_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+    task = await tasks.add_task(session, user_id, TaskCreate.model_validate(given))
+    result = _summary(task) | {
+        "status": "pending",
+        "message": f'Added "{task.title}" as task {task.id}.',
+    }
+    return result, made(task)
+
+
+class _Filter(BaseModel):
+    status: Literal["all", "pending", "completed"] = "all"
+    search: str | None = None
+    limit: WholeNumber = Field(default=LIST_MAX, ge=1, le=LIST_MAX)
+
+
+async def _list_tasks(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+    wanted = _Filter.model_validate(given)
+    completed = {"all": None, "pending": False, "completed": True}[wanted.status]
+    found = await tasks.list_tasks(
+        session, user_id, completed=completed, search=wanted.search, limit=wanted.limit
+    )
+    total = len(found)
+    if total == wanted.limit:
+        total = await tasks.count_tasks(session, user_id, completed=completed, search=wanted.search)
+    counted = "1 task" if total == 1 else f"{total} tasks"
+    result = {
+        "success": True,
+        "tasks": [
+            {
+                "task_id": task.id,
+                "title": task.title,
+                "description": task.description,
+                "completed": task.completed,
+                "priority": task.priority.lower(),
+                "due_date": iso_utc(task.due_date),
+                "created_at": iso_utc(task.created_at),
+            }
+            for task in found
+        ],
+        "count": len(found),
+        "message": f"Found {counted}."
+        if total == len(found)
+        else f"Found {counted}; these are the newest {len(found)}.",
+    }
+    return result, None
+
+
+class _Reference(BaseModel):
+    task_id: WholeNumber
+
+
+async def _complete_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+    task_id = _Reference.model_validate(given).task_id
+    before = await tasks.lock_task(session, user_id, task_id)
+    task, following = await tasks.set_completed(session, user_id, task_id, completed=True)
+    result = {
+        "success": True,
+        "task_id": task.id,
+        "title": task.title,
+        "status": "completed",
+        "completed_at": iso_utc(task.completed_at),
+        "message": f'Completed "{task.title}".',
+    }
+    return result, changed(before, task) + made(following)
+
+
+async def _delete_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+    task_id = _Reference.model_validate(given).task_id
+    before = await tasks.lock_task(session, user_id, task_id)
+    task = await tasks.delete_task(session, user_id, task_id)
+    result = {
+        "success": True,
+        "task_id": task.id,
+        "title": task.title,
+        "message": f'Deleted "{task.title}".',
+    }
+    return result, changed(before, task)
+
+
+async def _update_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+    task_id = _Reference.model_validate(given).task_id
+    changes = TaskUpdate.model_validate({k: v for k, v in given.items() if k != "task_id"})
+    if not changes.model_fields_set:
+        raise ValidationFailed("Nothing to change was given.")
+    before = await tasks.lock_task(session, user_id, task_id)
+    task = await tasks.update_task(session, user_id, task_id, changes)
+    result = _summary(task) | {
+        "updated_at": iso_utc(task.updated_at),
+        "message": f'Updated "{task.title}".',
+    }
+    return result, changed(before, task)
+
+
+def _summary(task: Task) -> Result:
+    return {
+        "success": True,
+        "task_id": task.id,
+        "title": task.title,
+        "description": task.description,
+        "due_date": iso_utc(task.due_date),
+        "priority": task.priority.lower(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Specification:
+    parameters: frozenset[str]
+    run: Run
+    template: FunctionTool
+
+
+async def _unbound(*_: object) -> str:
+    raise RuntimeError("a tool template was called without a request")
+
+
+def _specify(arguments: type[BaseModel], name: str, run: Run) -> _Specification:
+    schema = arguments.model_json_schema()
+    for part in (schema, *schema["properties"].values()):
+        part.pop("title", None)
+    description = schema.pop("description")
+    template = FunctionTool(
+        name=name,
+        description=description,
+        params_json_schema=ensure_strict_json_schema(schema),
+        on_invoke_tool=_unbound,
+        # it is strict already; said only of the copies, or each would have it made so again
+        strict_json_schema=False,
+    )
+    return _Specification(frozenset(arguments.model_fields), run, template)
+
+
+_TOOLS = (
+    _specify(_AddTask, "add_task", _add_task),
+    _specify(_ListTasks, "list_tasks", _list_tasks),
+    _specify(_CompleteTask, "complete_task", _complete_task),
+    _specify(_DeleteTask, "delete_task", _delete_task),
+    _specify(_UpdateTask, "update_task", _update_task),
+)
+
+
+def create_tools_for_user(user_id: str, session: AsyncSession, turn: Turn) -> list[Tool]:
+    """The five tools, able to touch `user_id`'s tasks only and to write `turn`'s record.
+
+    One call at a time may use them, since they share `session`; between calls it holds no
+    connection. What a model gets wrong comes back as a result it can read; only a database
+    that is away, or a turn that has been closed, ends the run with an exception.
+    """
+
+    def bind(tool: _Specification) -> FunctionTool:
+        async def invoke(_: Any, raw: str) -> str:
+            async with turn.calling:
+                return await _call(tool, user_id, session, turn, raw)
+
+        bound = copy.copy(tool.template)
+        bound.on_invoke_tool = invoke
+        bound.strict_json_schema = True
+        return bound
+
+    return [bind(tool) for tool in _TOOLS]
+
+
+async def _call(
+    tool: _Specification, user_id: str, session: AsyncSession, turn: Turn, raw: str
+) -> str:
+    given: dict[str, Any] = {}
+    undo = None
+    try:
+        given = read_arguments(raw, tool.parameters)
+        if done := _done_before(turn, tool.template.name, recordable(given)):
+            return json.dumps(done, ensure_ascii=False)
+        result, undo = await tool.run(session, user_id, given)
+    except Exception as error:
+        await session.rollback()
+        result = _failure(tool.template.name, error)
+    call = ToolCall(tool=tool.template.name, args=recordable(given), result=result)
+    if undo is not None:
+        call["undo"] = undo
+    await record_call(session, turn, call)
+    await session.commit()
+    turn.calls.append(call)
+    return json.dumps(result, ensure_ascii=False)
+
+
+def _done_before(turn: Turn, name: str, args: dict[str, Any]) -> Result | None:
+    """The result of the same call in an earlier attempt at this turn, once for each.
+
+    The model was shown it, but one that asks all the same must not have it done again.
+    """
+    for call in turn.earlier:
+        if call["tool"] == name and call["args"] == args:
+            turn.earlier.remove(call)
+            return call["result"]
+    return None
+
+
+def _failure(tool: str, error: Exception) -> Result:
+    match error:
+        case TaskNotFound():
+            text, code = error.message, error.code
+        case AppError():
+            text, code = error.message, ValidationFailed.code
+        case ValidationError():
+            text, code = reasons(error), ValidationFailed.code
+        case _ if is_outage(error):
+            raise error
+        case _:
+            logger.error("tool failed", exc_info=error, extra={"fields": {"tool": tool}})
+            text, code = "The tool failed. Nothing was changed.", "INTERNAL_ERROR"
+    return {"success": False, "error": text, "error_code": code}

@@ -1,0 +1,214 @@
+"""One turn, from a request to its answer: begin, run, finish; and the honest end of a failure.
+
+The four steps stand in `take_turn`. No transaction and no connection is open while the model
+thinks, and a turn holds one of the process's places only while it works.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from agents import Model
+from fastapi import Depends, Request
+from sqlalchemy.exc import IntegrityError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.agent.admission import Place
+from backend.agent.chat_agent import create_agent, run_agent
+from backend.agent.context import build_input
+from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
+from backend.agent.provider import ProviderError, RunModel
+from backend.agent.tools import create_tools_for_user
+from backend.config import Settings
+from backend.database import Sessions, open_session
+from backend.errors import (
+    AIServiceUnavailable,
+    AppError,
+    DatabaseUnavailable,
+    Stopping,
+    TurnInProgress,
+    is_outage,
+)
+from backend.leases import Leases
+from backend.models import utc_now
+from backend.services import tasks
+from backend.services.record import ToolCall, as_shown
+from backend.services.retries import Answered, Busy, begin_or_resume
+from backend.services.statements import LEASE
+from backend.services.turns import Turn, TurnClosed, TurnRequest, fail_turn, finish_turn
+
+logger = logging.getLogger(__name__)
+
+LOOK_AGAIN = 0.2
+"""Seconds between two looks at a turn that another request is running."""
+OUTAGE_PAUSES = (0.1, 0.4, 1.0, 2.0)
+"""Seconds before each further try to end a turn, where the database is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What lives as long as the app and every turn needs."""
+
+    settings: Settings
+    sessions: Sessions
+    autocommit: Sessions
+    """For what is one statement, and so a transaction by itself."""
+    model: Model
+    leases: Leases
+    places: asyncio.Semaphore
+
+
+async def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+RuntimeDep = Annotated[Runtime, Depends(_runtime)]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A turn that this request has run to its answer."""
+
+    conversation_id: int
+    message_id: int
+    response: str
+    calls: list[ToolCall]
+
+
+async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest) -> Finished | Answered:
+    """Answer `request`: run its turn, take it up after a failure, or give its answer again.
+
+    Raises:
+        ConversationNotFound: not there, deleted, or someone else's.
+        ValidationFailed: the key came with another request before.
+        AlreadyUndone: the keyed turn failed, and what it had done was taken back.
+        TurnInProgress: another request runs the keyed turn, beyond the time limit.
+        AIServiceUnavailable: the model gave no answer; `details` say what was done all the same.
+        DatabaseUnavailable: the same, for the database.
+    """
+    async with Place(runtime.places) as place:
+        begun = await _begin(runtime, place, user_id, request)
+        if isinstance(begun, Answered):
+            return begun
+        turn, context = begun
+        with runtime.leases.hold(turn):
+            try:
+                answer = await _run(runtime, place, user_id, request, turn, context)
+                await _end(runtime, lambda session: finish_turn(session, turn, answer))
+            except BaseException as error:
+                done = await asyncio.shield(_close_failed(runtime, turn, error))
+                if failure := _failure(turn, done, error):
+                    raise failure from error
+                raise
+    return Finished(turn.conversation_id, turn.message_id, answer, turn.calls)
+
+
+async def _begin(
+    runtime: Runtime, place: Place, user_id: str, request: TurnRequest
+) -> tuple[Turn, str] | Answered:
+    """The turn and the day's context, once it is clear that it is for this request to run it."""
+    alive: dict[int, datetime | None] = {**runtime.leases.messages()}
+    patience = runtime.settings.ai_timeout_seconds
+    if request.key is None:
+        # what may be a retry is settled when the twin's lease is renewed or lapses
+        patience = max(patience, 2 * LEASE.total_seconds())
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        try:
+            async with runtime.sessions.begin() as session:
+                begun = await begin_or_resume(
+                    session,
+                    user_id,
+                    request,
+                    history_limit=runtime.settings.history_limit,
+                    alive=alive,
+                )
+                if isinstance(begun, Answered):
+                    return begun
+                if isinstance(begun, Turn):
+                    listed, total = await tasks.open_tasks(session, user_id, OPEN_TASKS_SHOWN)
+                    return begun, day_context(utc_now(), listed, total)
+                _note_lease(alive, begun)
+        except IntegrityError as error:
+            # the same key at the same moment: the next look finds the other's turn
+            logger.info("two requests under one key", exc_info=error)
+        # judged after a look, since this process may itself have stood still meanwhile
+        if asyncio.get_running_loop().time() > deadline:
+            raise TurnInProgress
+        async with place.free():
+            await asyncio.sleep(LOOK_AGAIN)
+
+
+def _note_lease(alive: dict[int, datetime | None], busy: Busy) -> None:
+    """Remember the first lease seen; a later one proves that its process lives."""
+    alive.setdefault(busy.message_id, busy.lease_until)
+
+
+async def _run(
+    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, turn: Turn, context: str
+) -> str:
+    limit = runtime.settings.ai_timeout_seconds
+    async with open_session(runtime.sessions) as session:
+        tools = create_tools_for_user(user_id, session, turn)
+        agent = create_agent(RunModel(runtime.model, place), tools)
+        try:
+            return await run_agent(agent, build_input(turn, context, request.text), turn, limit)
+        finally:
+            # a run that is cut off ends before the tool it has cancelled, which needs its session
+            async with turn.calling:
+                pass
+
+
+async def _end[T](runtime: Runtime, write: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    """Write a turn's end, one statement; again for some seconds while the database is away."""
+    for pause in OUTAGE_PAUSES:
+        try:
+            async with runtime.autocommit() as session:
+                return await write(session)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            logger.warning("database away at the end of a turn", exc_info=error)
+            await asyncio.sleep(pause)
+    async with runtime.autocommit() as session:
+        return await write(session)
+
+
+async def _close_failed(runtime: Runtime, turn: Turn, error: BaseException) -> list[ToolCall]:
+    """Close a turn whose run ended badly; the calls on record, from the database's mouth.
+
+    Where the database stays away so does the lease, and readers take the turn as failed.
+    """
+    fields = {"conversation_id": turn.conversation_id, "message_id": turn.message_id}
+    logger.warning("turn failed", exc_info=error, extra={"fields": fields})
+    try:
+        return await _end(runtime, lambda session: fail_turn(session, turn))
+    except Exception as unclosed:
+        logger.error("turn not closed", exc_info=unclosed, extra={"fields": fields})
+        return turn.calls
+
+
+def _failure(turn: Turn, done: list[ToolCall], error: BaseException) -> AppError | None:
+    """What the client is told: why there is no answer, and what was done all the same.
+
+    None for a fault of our own, of which it is told nothing.
+    """
+    details: dict[str, Any] = {
+        "conversation_id": turn.conversation_id,
+        "message_id": turn.message_id,
+        "tool_calls": as_shown(done) or None,
+    }
+    if isinstance(error, ProviderError):
+        details["reason"] = error.reason
+        return AIServiceUnavailable(details=details, retry_after=error.retry_after)
+    if isinstance(error, Exception) and is_outage(error):
+        return DatabaseUnavailable(details=details)
+    if isinstance(error, TurnClosed):  # another request has taken it up, and answers it
+        return TurnInProgress()
+    if isinstance(error, asyncio.CancelledError):  # only the order to stop cancels a turn
+        return Stopping(details=details)
+    return None
