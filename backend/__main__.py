@@ -1,0 +1,169 @@
+"""`python -m backend`, what `make run` starts: the service; with no database set, a demo of it."""
+
+import errno
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from backend import demo
+from backend.config import Settings, SettingsError, load_settings
+from backend.embedded import EmbeddedServerError, start_embedded
+from backend.logs import configure_logging
+
+type Greeting = Callable[[str], str]
+"""What is printed once the service answers, given its address."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which calls `ready` when it has begun to answer, and `stopping` when told to."""
+
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self.ready = ready
+        self.stopping = stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.stopping()
+        super().handle_exit(sig, frame)
+
+
+def main() -> None:
+    """Serve until told to stop; exits with 0 then, and with 2 where it cannot start as set up."""
+    _leave_on_signals()
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        _serve(settings)
+    except (SettingsError, EmbeddedServerError) as error:
+        sys.stderr.write(f"backend: {error}\n")
+        sys.exit(2)
+
+
+def _serve(settings: Settings) -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(settings))
+        with _no_garbage():  # after what is judged at once: the Agents SDK takes its seconds
+            from backend.main import EMBEDDED_DATA, create_app
+        greeting: Greeting = _plain_greeting
+        if settings.database_url is None:
+            postgres = stack.enter_context(start_embedded(EMBEDDED_DATA))
+            settings = demo.settings_for(settings, postgres.url)
+            greeting = _demo_greeting(settings, postgres.url)
+        app = create_app(settings)
+        server = Server(
+            _server_config(app, settings),
+            ready=lambda: _say(greeting(_address(listener))),
+            stopping=lambda: setattr(app.state, "stopping", True),
+        )
+        server.run(sockets=[listener])
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A listening socket, so that a port that is taken is known before anything is started.
+
+    Raises:
+        SettingsError: the address is taken, not this machine's, or not allowed.
+    """
+    host, port = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        name = "PORT" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "HOST"
+        reason, _, _ = (error.strerror or "not possible").partition(" (")
+        raise SettingsError(f"{name}: cannot listen on {host}, port {port}: {reason}") from None
+    except UnicodeError:
+        raise SettingsError("HOST: not a name or an address") from None
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Keep the garbage collector out of imports, of which next to nothing ever is garbage.
+
+    What they leave is then spared every later collection as well. An eighth of the start.
+    """
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
+def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,  # the app's own, one line a request
+        access_log=False,
+        ws="none",
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+
+
+def _demo_greeting(settings: Settings, url: str) -> Greeting:
+    token = demo.sign_in(url)
+
+    def greeting(address: str) -> str:
+        commands = demo.commands(address, token, demo.next_conversation(url))
+        return "\n\n".join(
+            [
+                f"Serving at {address} (model: {settings.openai_model}); Ctrl-C stops."
+                f" The API: {address}/docs\n"
+                "Paste these, in order, into another terminal; you are signed in as the demo user.",
+                *commands,
+            ]
+        )
+
+    return greeting
+
+
+def _plain_greeting(address: str) -> str:
+    return (
+        f"Serving at {address} on the database given, for people signed in with Better Auth;"
+        f" Ctrl-C stops. The API: {address}/docs"
+    )
+
+
+def _address(listener: socket.socket) -> str:
+    """Where a browser on this machine finds the service."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # read, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"\n{text}\n\n")
+    sys.stdout.flush()
+
+
+def _leave_on_signals() -> None:
+    """Leave with 0 on Ctrl-C and SIGTERM, before uvicorn handles them and after it has.
+
+    uvicorn raises a signal again when it has stopped; by default that would end the process
+    before the embedded Postgres is stopped. A closed terminal is an order to stop as well.
+    """
+
+    def leave(*_: object) -> None:
+        sys.exit(0)
+
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Run the benchmark: `python -m backend.bench [SECTION ...] [--quick]`.
+
+Ends with status 1 where a figure is worse than what the service must reach.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from uvicorn.loops.auto import auto_loop_factory
+
+from backend.bench.burst import burst
+from backend.bench.database import Postgres, postgres
+from backend.bench.report import Figure, say_figures, say_machine
+from backend.bench.startup import startup
+from backend.bench.statements import statements
+from backend.bench.throughput import history, throughput
+
+type Section = Callable[[Postgres, bool], Awaitable[list[Figure]]]
+
+SECTIONS: dict[str, tuple[str, Section]] = {
+    "throughput": ("Turns a second, 16 at once: service / bare Runner.run", throughput),
+    "history": ("History of a conversation", history),
+    "burst": ("Turns that wait 4 s each, on a pool of 5 connections", burst),
+    "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),
+    "start": ("Start to the first healthy answer", startup),
+}
+
+
+async def _run(names: list[str], quick: bool) -> bool:
+    """Whether no figure failed."""
+    good = True
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        postgres(Path(folder)) as server,
+    ):
+        for name in names:
+            title, section = SECTIONS[name]
+            figures = await section(server, quick)
+            say_figures(title, figures)
+            good = good and all(figure.verdict != "FAILED" for figure in figures)
+    return good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="backend.bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, rougher figures")
+    options = parser.parse_args()
+    unknown = set(options.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    say_machine()
+    running = _run(options.sections or list(SECTIONS), options.quick)
+    return 0 if asyncio.run(running, loop_factory=auto_loop_factory()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Run the fault-injection suite: `python -m backend.faults [--seed N ...] [--broken]`.
+
+Ends with status 1 where anything was lost or done twice, or where the time was not enough.
+"""
+
+import argparse
+import asyncio
+import sys
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+
+from uvicorn.loops.auto import auto_loop_factory
+
+from backend.faults.pooler import find_pgbouncer
+from backend.faults.report import (
+    Stories,
+    say,
+    say_counts,
+    say_failure,
+    say_progress,
+)
+from backend.faults.scenario import Scenario, killed_at_its_record, scenario_of
+from backend.faults.suite import play_scenarios
+
+BROKEN_SCENARIOS = 6
+
+
+def main() -> int:
+    options = _options()
+    if find_pgbouncer() is None:
+        say("pgbouncer is not installed: SKIPPED, every server reaches Postgres directly")
+    if options.broken:
+        return _check_the_checker(options)
+    seeds = options.seed or range(options.first, options.first + options.count)
+    return _play([scenario_of(seed) for seed in seeds], options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="backend.faults", description=__doc__)
+    parser.add_argument(
+        "--seed", type=int, nargs="+", help="play these alone, and tell of each step"
+    )
+    parser.add_argument("--count", type=int, default=300, help="scenarios to play")
+    parser.add_argument("--first", type=int, default=1, help="the first one's seed")
+    parser.add_argument("--minutes", type=float, default=10, help="time to play them in")
+    parser.add_argument("--at-once", type=int, default=12, help="scenarios at a time")
+    parser.add_argument("--replicas", type=int, default=4, help="servers at a time")
+    parser.add_argument("--logs", type=Path, help="an empty folder for what the servers log")
+    parser.add_argument(
+        "--broken",
+        action="store_true",
+        help="switch the rule off that an effect and its record are one, and see it found",
+    )
+    return parser.parse_args()
+
+
+def _play(scenarios: list[Scenario], options: argparse.Namespace) -> int:
+    began = perf_counter()
+    stories = Stories(aloud=bool(options.seed))
+    playing = play_scenarios(
+        scenarios,
+        at_once=options.at_once,
+        replicas=options.replicas,
+        minutes=options.minutes,
+        logs=options.logs,
+        say=stories.tell,
+        progress=partial(say_progress, count=len(scenarios), began=began),
+    )
+    results, wrong = asyncio.run(playing, loop_factory=auto_loop_factory())
+    failed = [result for result in results if result.wrong]
+    for result in failed:
+        say_failure(result, results, stories.of(result))
+    if len(results) < len(scenarios):
+        wrong.append(f"only {len(results)} scenarios were played in {options.minutes:g} minutes")
+    for each in wrong:
+        say(f"\nFAILED: {each}")
+    say_counts(results, perf_counter() - began)
+    return 1 if failed or wrong else 0
+
+
+def _check_the_checker(options: argparse.Namespace) -> int:
+    """0 where each scenario of a broken build is found out."""
+    playing = play_scenarios(
+        [killed_at_its_record(seed) for seed in range(1, BROKEN_SCENARIOS + 1)],
+        at_once=BROKEN_SCENARIOS // 2,
+        replicas=options.replicas,
+        minutes=options.minutes,
+        broken=True,
+        say=Stories().tell,
+        progress=lambda _: None,
+    )
+    results, _ = asyncio.run(playing, loop_factory=auto_loop_factory())
+    found = [result for result in results if result.wrong]
+    say(f"a build without the rule: found out in {len(found)} of {len(results)} scenarios")
+    for result in found:
+        say(f"  {result.wrong[0]}")
+    return 0 if len(found) == BROKEN_SCENARIOS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

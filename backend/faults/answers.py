@@ -1,0 +1,90 @@
+"""What a client was answered, against the tables: nothing untrue, nothing done twice."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from backend.faults.client import Attempt, Sent
+from backend.faults.model import TOOLS
+from backend.faults.scenario import Scenario, Verb
+from backend.faults.tables import Tables, Turn, shown
+
+
+def answer_breaches(scenario: Scenario, sent: list[Sent], tables: Tables) -> Iterator[str]:
+    """What is wrong with how the messages were answered."""
+    without_ground = _without_ground(sent)
+    for each in sent:
+        yield from _message(scenario, each, tables, without_ground)
+
+
+def _without_ground(sent: list[Sent]) -> set[int]:
+    """The messages that want something of a task that an unanswered one was to make."""
+    unmade: set[str] = set()
+    found: set[int] = set()
+    for each in sent:
+        if any(command.title in unmade for command in each.message.commands):
+            found.add(each.message.number)
+        if each.answered is None or each.message.number in found:
+            unmade |= {command.to or command.title for command in each.message.commands}
+    return found
+
+
+def _message(
+    scenario: Scenario, sent: Sent, tables: Tables, without_ground: set[int]
+) -> Iterator[str]:
+    """What became of one message that was sent, perhaps several times."""
+    name = f"message {sent.message.number}"
+    turns = [t for t in tables.turns if t.asked["content"] == sent.message.text]
+    last = turns[-1] if turns else None
+    if scenario.persistent and not sent.answered and not sent.attempts[-1].left:
+        yield f"{name} was sent {len(sent.attempts)} times and never answered"
+    yield from (f"{name}: {each}" for a in sent.attempts for each in _answer(a, sent, turns))
+    if sent.key and len(turns) > 1:
+        yield f"{name} has {len(turns)} turns under one key"
+    lost = sum(attempt.status is None for attempt in sent.attempts)
+    whole = [turn for turn in turns[:-1] if turn.answer["status"] == "complete"]
+    if len(whole) != len(turns[:-1]) or len(whole) > lost:
+        yield f"{name} was taken for {len(turns)} messages"
+    if sent.answered and last and len(turns) == 1 and sent.message.number not in without_ground:
+        yield from (f"{name}: {each}" for each in _effect(sent, last))
+
+
+def _answer(attempt: Attempt, sent: Sent, turns: list[Turn]) -> Iterator[str]:
+    """Whether one answer is allowed, and true."""
+    if attempt.late:
+        yield "no answer came"
+    if attempt.status not in (None, 200, 503) and not (attempt.status == 409 and sent.key):
+        yield f"answered with {attempt.status} {attempt.body}"
+        return
+    if attempt.status == 200:
+        told = attempt.body["tool_calls"] or []
+        true = [
+            turn
+            for turn in turns
+            if (turn.answer["status"], turn.answer["content"])
+            == ("complete", attempt.body["response"])
+            and shown(turn.calls) == told
+            and turn.answer["conversation_id"] == attempt.body["conversation_id"]
+        ]
+        if not true:
+            yield "the answer is not what is on record"
+    if "message_id" in attempt.details:
+        told = attempt.details["tool_calls"] or []
+        found = [t for t in turns if t.answer["id"] == attempt.details["message_id"]]
+        if not found:
+            yield "a failure named a turn that is not there"
+        elif shown(found[0].calls)[: len(told)] != told:
+            yield "a failure told of calls that are not on record"
+
+
+def _effect(sent: Sent, turn: Turn) -> Iterator[str]:
+    """A message that was answered, and is there once, did once what it says."""
+    changes = turn.changes_by(*TOOLS.values())
+    tools = Counter(call["tool"] for call in changes)
+    wanted = Counter(TOOLS[command.verb] for command in sent.message.commands)
+    if tools != wanted:
+        yield f"it took effect as {dict(tools)}, not {dict(wanted)}: {turn.answer['content']}"
+    titles = Counter(call["args"].get("title") for call in changes)
+    made = [command.to or command.title for command in sent.message.commands]
+    for command, title in zip(sent.message.commands, made, strict=True):
+        if command.verb in (Verb.ADD, Verb.RENAME) and titles[title] != 1:
+            yield f"{command} is {titles[title]} times on record"

@@ -1,0 +1,138 @@
+"""Plays one scenario: its messages, its faults, and the questions at the end."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import httpx
+
+from backend.faults.checker import breaches, history_breaches
+from backend.faults.client import Client, NeverAnswered
+from backend.faults.injections import Faults, Stage
+from backend.faults.model import TOOLS
+from backend.faults.postgres import through_outages
+from backend.faults.provider import Provider
+from backend.faults.scenario import Scenario
+from backend.faults.tables import Tables, read_tables
+from backend.faults.waiting import until
+from backend.tests import better_auth
+
+SETTLE_LIMIT = 20.0
+"""Seconds after which a turn that is still running under a live lease is a breach."""
+
+_LIVING = """
+    SELECT id FROM messages WHERE user_id = %s AND status = 'running'
+    AND coalesce(lease_until, created_at) > clock_timestamp()
+"""
+
+
+@dataclass
+class Result:
+    """How a scenario ended; `wrong` holds a sentence for each thing that does not hold."""
+
+    scenario: Scenario
+    wrong: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    began: float = 0.0
+    ended: float = 0.0
+
+
+async def play(
+    scenario: Scenario, stage: Stage, provider: Provider, http: httpx.AsyncClient
+) -> Result:
+    """Play `scenario` to its end and look at what it left."""
+    result = Result(scenario, began=perf_counter())
+    user_id, token = await through_outages(lambda: _sign_up(stage))
+    faults = Faults(scenario, stage, user_id)
+    client = Client(scenario, stage, faults, http, token)
+    with provider.playing(scenario, faults):
+        try:
+            await _send_all(client)
+            await _settle(stage, user_id)
+            result.wrong += [each async for each in _replays(client)]
+            tables = await _look(client, user_id, result)
+        except NeverAnswered as error:
+            result.wrong.append(f"never answered: {error}")
+        else:
+            _count(result, client, tables)
+        finally:
+            await faults.finished()
+    result.wrong += faults.complaints
+    result.ended = perf_counter()
+    return result
+
+
+async def _sign_up(stage: Stage) -> tuple[str, str]:
+    user_id = await better_auth.add_user(stage.postgres.url, "someone")
+    return user_id, await better_auth.sign_in(stage.postgres.url, user_id)
+
+
+async def _send_all(client: Client) -> None:
+    for title in client.scenario.errands:
+        errand = {"title": title, "recurrence_pattern": "daily"}
+        await client.call("POST", "/api/tasks", json=errand)
+    for messages in client.scenario.rounds:
+        await asyncio.gather(*(client.send(message) for message in messages))
+    await client.faults.finished()
+
+
+async def _settle(stage: Stage, user_id: str) -> None:
+    """Wait until no turn is under way; one that stays so is found by the checker."""
+
+    async def settled() -> bool:
+        return not await stage.postgres.ask(_LIVING, user_id)
+
+    with suppress(TimeoutError):
+        await until(settled, SETTLE_LIMIT)
+
+
+async def _replays(client: Client) -> AsyncIterator[str]:
+    """Where a key that was answered does not give that answer again, marked as such."""
+    for sent in client.sent:
+        if sent.key is None or sent.answered is None:
+            continue
+        answer = await client.call(
+            "POST", "/api/chat", json=sent.body, headers={"Idempotency-Key": sent.key}
+        )
+        if answer.headers.get("Idempotency-Replayed") != "true":
+            yield f"message {sent.message.number}: its key was answered anew"
+        if answer.json() != sent.answered.body:
+            yield f"message {sent.message.number}: its key was answered in another way"
+
+
+async def _look(client: Client, user_id: str, result: Result) -> Tables:
+    """The tables, once they have come to rest; what is wrong with them goes into the result."""
+    tables = await read_tables(client.stage.postgres, user_id)
+    while True:
+        histories = {
+            each["id"]: await _history(client, each["id"]) for each in tables.conversations
+        }
+        before, tables = tables, await read_tables(client.stage.postgres, user_id)
+        if before == tables:
+            break
+    result.wrong += breaches(client.scenario, client.sent, tables)
+    result.wrong += history_breaches(tables, histories)
+    return tables
+
+
+async def _history(client: Client, conversation_id: int) -> list[Any]:
+    answer = await client.call("GET", f"/api/conversations/{conversation_id}/messages")
+    rows: list[Any] = answer.json()
+    return rows
+
+
+def _count(result: Result, client: Client, tables: Tables) -> None:
+    """What the scenario has exercised, for the report."""
+    attempts = [attempt for sent in client.sent for attempt in sent.attempts]
+    result.counts.update(f"{each.kind}, {each.moment}" for each in client.faults.happened)
+    result.counts["messages"] = len(client.sent)
+    result.counts["sent again"] = len(attempts) - len(client.sent)
+    result.counts["connections lost"] = sum(attempt.status is None for attempt in attempts)
+    result.counts["answers 503"] = sum(attempt.status == 503 for attempt in attempts)
+    result.counts["answers 409"] = sum(attempt.status == 409 for attempt in attempts)
+    result.counts["turns taken up"] = sum(t.answer["attempt"] > 1 for t in tables.turns)
+    result.counts["task changes"] = sum(len(t.changes_by(*TOOLS.values())) for t in tables.turns)

@@ -1,0 +1,221 @@
+"""The replicas that serve the scenarios: killed, stopped, frozen, and started anew."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+from backend.faults.waiting import until
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RUN_LIMIT = 3
+"""Seconds of a run, as the servers are set."""
+START_LIMIT = 60.0
+STARTS, START_PAUSE = 10, 0.5
+"""Times that a server is started where it ends at once, and the seconds between."""
+STOP_LIMIT = 20.0
+"""Seconds that a server may take to stop when told; a run's limit is well within."""
+
+_SERVING = re.compile(r"^Serving at (\S+)", re.MULTILINE)
+
+
+class DidNotStart(Exception):
+    """A server ended, or did not serve within `START_LIMIT`; the text is the end of its log."""
+
+
+@dataclass(eq=False)
+class Replica:
+    """One server process. Once it is not `usable` nobody begins anything there."""
+
+    name: str
+    slot: int
+    pid: int
+    ended: asyncio.Future[int]
+    log: Path
+    address: str = ""
+    usable: bool = False
+
+    async def serves(self) -> bool:
+        """Whether it has begun to; its address is known then.
+
+        Raises:
+            DidNotStart: it has ended.
+        """
+        said = self.log.read_text() if self.log.exists() else ""
+        if found := _SERVING.search(said):
+            self.address = found[1]
+        elif self.ended.done():
+            raise DidNotStart(said[-2000:])
+        return bool(self.address)
+
+    def signal(self, number: signal.Signals) -> None:
+        if not self.ended.done():
+            os.kill(self.pid, number)
+
+
+class Nursery:
+    """Starts servers; the other end of `backend.faults.nursery`."""
+
+    def __init__(self, process: Process, folder: Path) -> None:
+        self._process, self._folder = process, folder
+        self._started: asyncio.Queue[int] = asyncio.Queue()
+        self._ended: dict[int, asyncio.Future[int]] = {}
+        self._ordering = asyncio.Lock()
+
+    async def start(self, name: str, slot: int, environment: Mapping[str, str]) -> Replica:
+        """A server that serves.
+
+        Raises:
+            DidNotStart: it does not.
+        """
+        log = self._folder / f"{name}.log"
+        order = {"environment": environment, "folder": str(self._folder), "log": str(log)}
+        async with self._ordering:
+            _stdin(self._process).write(f"{json.dumps(order)}\n".encode())
+            pid = await self._started.get()
+        replica = Replica(name, slot, pid, self._ended[pid], log)
+        await until(replica.serves, START_LIMIT)
+        return replica
+
+    async def listen(self) -> None:
+        """Take in what the nursery says, for as long as it lives."""
+        async for line in cast(asyncio.StreamReader, self._process.stdout):
+            said: dict[str, int] = json.loads(line)
+            if "code" in said:
+                self._ended[said["pid"]].set_result(said["code"])
+            else:
+                self._ended[said["pid"]] = asyncio.get_running_loop().create_future()
+                self._started.put_nowait(said["pid"])
+
+
+def _stdin(process: Process) -> asyncio.StreamWriter:
+    return cast(asyncio.StreamWriter, process.stdin)
+
+
+@asynccontextmanager
+async def nursery(folder: Path, *, broken: bool = False) -> AsyncIterator[Nursery]:
+    """A nursery for the block; what it started ends with it."""
+    arguments = ["-m", "backend.faults.nursery", *["--broken"] * broken]
+    environment = {"PATH": os.environ.get("PATH", "")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, cwd=CHECKOUT, env=environment, stdin=PIPE, stdout=PIPE
+    )
+    made = Nursery(process, folder)
+    listening = asyncio.create_task(made.listen())
+    try:
+        yield made
+    finally:
+        _stdin(process).close()
+        await process.wait()
+        await listening
+
+
+@dataclass
+class Fleet:
+    """Replicas in slots; a slot has its address of the database and its provider's."""
+
+    nursery: Nursery
+    environments: list[dict[str, str]]
+    frozen: set[Replica] = field(default_factory=set)
+    _replicas: dict[int, Replica] = field(default_factory=dict)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _starting: set[asyncio.Task[None]] = field(default_factory=set)
+    _numbers: Any = field(default_factory=lambda: count(1))
+
+    async def fill(self) -> None:
+        """Start a replica in each slot."""
+        await asyncio.gather(*(self._start(slot) for slot in range(len(self.environments))))
+
+    async def _start(self, slot: int) -> None:
+        replica = await self._begin(slot, STARTS)
+        replica.usable = True
+        async with self._changed:
+            self._replicas[slot] = replica
+            self._changed.notify_all()
+
+    async def _begin(self, slot: int, tries: int) -> Replica:
+        """A new server; one that finds the database away ends at once, and another is tried."""
+        name = f"server-{slot}-{next(self._numbers)}"
+        try:
+            return await self.nursery.start(name, slot, self.environments[slot])
+        except DidNotStart:
+            if tries == 1:
+                raise
+        await asyncio.sleep(START_PAUSE)
+        return await self._begin(slot, tries - 1)
+
+    async def choose(self, random: Random) -> Replica:
+        """Any replica that can be used; waits while there is none."""
+
+        def usable() -> list[Replica]:
+            return [each for each in self._replicas.values() if each.usable]
+
+        async with asyncio.timeout(START_LIMIT), self._changed:
+            return random.choice(await self._changed.wait_for(usable))
+
+    def kill(self, replica: Replica) -> None:
+        """End it at once, and start another in its slot."""
+        replica.signal(signal.SIGKILL)
+        self._replace(replica)
+
+    async def stop(self, replica: Replica) -> int:
+        """Tell it to stop, start another in its slot; its exit code.
+
+        Raises:
+            TimeoutError: it is not gone after `STOP_LIMIT`.
+        """
+        replica.signal(signal.SIGTERM)
+        self._replace(replica)
+        async with asyncio.timeout(STOP_LIMIT):
+            return await asyncio.shield(replica.ended)
+
+    def freeze(self, replica: Replica) -> None:
+        """Stop its clock: it answers nobody, and knows nothing of it afterwards."""
+        replica.usable = False
+        replica.signal(signal.SIGSTOP)
+        self.frozen.add(replica)
+
+    async def thaw(self, replica: Replica) -> None:
+        replica.signal(signal.SIGCONT)
+        self.frozen.discard(replica)
+        async with self._changed:
+            replica.usable = self._replicas.get(replica.slot) is replica
+            self._changed.notify_all()
+
+    def _replace(self, replica: Replica) -> None:
+        replica.usable = False
+        if self._replicas.get(replica.slot) is replica:
+            del self._replicas[replica.slot]
+            task = asyncio.create_task(self._start(replica.slot))
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def settle(self) -> list[Replica]:
+        """Wait until each slot is filled; the replicas."""
+        await asyncio.gather(*self._starting)
+        return list(self._replicas.values())
+
+
+def environment(database_url: str, provider_url: str) -> dict[str, str]:
+    """What a server of the suite is told."""
+    limits = ("RATE_LIMIT_CHAT", "RATE_LIMIT_HISTORY", "RATE_LIMIT_TASKS")
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "PORT": "0",
+        "LOG_LEVEL": "WARNING",
+        "DATABASE_URL": database_url,
+        "OPENAI_API_KEY": "a-key",
+        "OPENAI_BASE_URL": provider_url,
+        "AI_TIMEOUT_SECONDS": str(RUN_LIMIT),
+        **dict.fromkeys(limits, "100000/minute"),
+    }

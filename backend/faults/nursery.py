@@ -1,0 +1,67 @@
+"""A process that has imported the service once and forks a server of it when it is told to.
+
+Each server is `python -m backend` from there on, in a process of its own with an environment
+of its own; what is saved is the imports, several seconds of a processor for each of the
+hundred servers that the suite kills. On stdin comes a JSON object a line, `{"environment",
+"folder", "log"}`; on stdout go `{"pid"}` for each server started and `{"pid", "code"}` for
+each that ended, in order. At the end of stdin all of them are killed.
+"""
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import backend.main  # noqa: F401  # for what it imports
+from backend.__main__ import main
+from backend.faults.broken import break_the_rule
+
+_CHILD_ENDED = {signal.SIGCHLD}
+_running: set[int] = set()
+
+
+def _say(**said: int) -> None:
+    os.write(1, f"{json.dumps(said)}\n".encode())
+
+
+def _reap(*_: object) -> None:
+    for pid in tuple(_running):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            _running.discard(pid)
+            _say(pid=pid, code=os.waitstatus_to_exitcode(status))
+
+
+def _become_server(order: dict[str, Any]) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _CHILD_ENDED)
+    with open(os.devnull) as nothing, open(order["log"], "ab") as log:
+        for source, target in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(source.fileno(), target)
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    os.chdir(order["folder"])
+    main()
+    sys.exit(0)
+
+
+def serve_orders() -> None:
+    """Fork a server for each line of stdin, until there are no more."""
+    signal.signal(signal.SIGCHLD, _reap)
+    for line in sys.stdin:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _CHILD_ENDED)
+        pid = os.fork()
+        if not pid:
+            _become_server(json.loads(line))
+        _running.add(pid)
+        _say(pid=pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _CHILD_ENDED)
+    for pid in tuple(_running):
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    if "--broken" in sys.argv:
+        break_the_rule()
+    serve_orders()

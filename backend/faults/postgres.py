@@ -1,0 +1,107 @@
+"""The Postgres of the suite: a server of its own, that can be made to fall over."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg.rows import dict_row
+
+from backend.embedded import start_embedded
+from backend.faults.waiting import LOOK_AGAIN, until
+from backend.tests import better_auth
+
+NAME = "faults"
+"""The application name of the suite's own connections, which no fault is meant for."""
+OUTAGE_LIMIT = 60.0
+"""Seconds that the suite's own queries outlast an outage."""
+
+type Row = dict[str, Any]
+
+
+class Postgres:
+    """A running server; in its `postgres` database lie our tables and Better Auth's."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self._folder, self._stack = folder, stack
+        self._restarting = asyncio.Lock()
+        self.url = ""
+
+    async def start(self) -> Self:
+        """Start it, or join it where it runs.
+
+        It keeps every commit through a crash of its own, though not through the machine's:
+        without fsync a transaction is cheaper, and nobody pulls the plug here.
+        """
+        started = await asyncio.to_thread(start_embedded, self._folder)
+        self._stack.callback(started.stop)
+        self.url = started.url
+        return self
+
+    async def prepare(self) -> None:
+        async with self.connection() as connection:
+            await connection.execute("ALTER SYSTEM SET fsync = off")
+            await connection.execute("SELECT pg_reload_conf()")
+            await connection.execute(better_auth.TABLES.encode())
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[Row]]:
+        """A connection of the suite's own, each statement committed by itself."""
+        connecting = AsyncConnection.connect(
+            self.url, autocommit=True, row_factory=dict_row, application_name=NAME
+        )
+        async with await connecting as connection:
+            yield connection
+
+    async def ask(self, sql: str, *values: object) -> list[Row]:
+        """The rows of a query; it waits for the server where that is away."""
+
+        async def asked() -> list[Row]:
+            async with self.connection() as connection:
+                return await (await connection.execute(sql.encode(), values)).fetchall()
+
+        return await through_outages(asked)
+
+    async def restart(self) -> None:
+        """Have it die without finishing anything (an immediate shutdown), and start again."""
+        async with self._restarting:
+            pid_file = self._folder / "cluster" / "postmaster.pid"
+            os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
+
+            async def gone() -> bool:
+                return not pid_file.exists()
+
+            await until(gone, OUTAGE_LIMIT)
+            await self.start()
+
+    async def terminate_connections(self) -> None:
+        """End every connection of the service, as an administrator or a failover does."""
+        async with self.connection() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND application_name <> %s",
+                [NAME],
+            )
+
+
+async def through_outages[T](work: Callable[[], Awaitable[T]]) -> T:
+    """What `work` gives, tried again while the server is away."""
+    async with asyncio.timeout(OUTAGE_LIMIT):
+        while True:
+            try:
+                return await work()
+            except OperationalError:
+                await asyncio.sleep(LOOK_AGAIN)
+
+
+@asynccontextmanager
+async def postgres(folder: Path) -> AsyncIterator[Postgres]:
+    """A server with its files in `folder`, stopped at the end."""
+    async with AsyncExitStack() as stack:
+        server = await Postgres(folder, stack).start()
+        await server.prepare()
+        yield server

@@ -1,0 +1,142 @@
+"""The application: settings in, routes out. It only wires."""
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+from agents import Model, set_tracing_disabled, set_tracing_export_api_key
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
+
+from backend.agent.provider import open_model
+from backend.config import Settings, SettingsError, load_settings
+from backend.database import create_db_and_tables, create_engine, create_sessions
+from backend.embedded import start_embedded
+from backend.errors import install_error_handlers
+from backend.leases import keep_leases
+from backend.logs import configure_logging
+from backend.middleware import BodyLimit, ErrorBoundary, PlainStartFailure, RequestContext
+from backend.rate_limiter import create_rate_limits
+from backend.routes import chat, health, messages, tasks
+from backend.turn import Runtime
+
+logger = logging.getLogger(__name__)
+
+EMBEDDED_DATA = Path(__file__).resolve().parent.parent / ".data" / "postgres"
+"""Where the embedded Postgres keeps its data, unless `create_app` is told otherwise."""
+
+
+def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
+    """The application for `settings`; `model` stands in for the one they name.
+
+    Engine, client and limits live from the app's start to its end, so that several apps can
+    live in one process.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(settings.log_level)
+        _set_tracing(settings)
+        async with AsyncExitStack() as stack:
+            await _open_database(app, settings, stack)
+            app.state.rate_limits = create_rate_limits(settings)
+            chosen = model
+            if chosen is None:
+                chosen = await stack.enter_async_context(open_model(settings))
+            app.state.runtime = Runtime(
+                settings,
+                app.state.sessions,
+                create_sessions(app.state.autocommit_engine),
+                chosen,
+                await stack.enter_async_context(keep_leases(app.state.sessions)),
+                # one connection is always left for the other routes
+                asyncio.Semaphore(settings.database_pool_size - 1),
+            )
+            _warn_without_key(settings)
+            _settle_heap()
+            yield
+
+    app = FastAPI(
+        title="To-do chat backend",
+        version="0.1.0",
+        summary="One chat message becomes task changes and a saved answer.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.stopping = False
+    install_error_handlers(app)
+    for router in (chat.router, messages.router, tasks.router, health.router):
+        app.include_router(router)
+    _add_middleware(app, settings)
+    return app
+
+
+async def _open_database(app: FastAPI, settings: Settings, stack: AsyncExitStack) -> None:
+    if settings.database_url is None:
+        url = stack.enter_context(start_embedded(EMBEDDED_DATA)).url
+    else:
+        url = settings.database_url.get_secret_value()
+    engine = create_engine(settings, url)
+    stack.push_async_callback(engine.dispose)
+    await create_db_and_tables(engine)
+    app.state.engine = engine
+    app.state.sessions = create_sessions(engine)
+    app.state.autocommit_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """From the inside out: what is added last sees a request first."""
+    app.add_middleware(BodyLimit)
+    app.add_middleware(ErrorBoundary)
+    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_credentials=True,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        expose_headers=["Retry-After", "X-Request-ID", "Idempotency-Replayed"],
+    )
+    app.add_middleware(RequestContext)
+    app.add_middleware(PlainStartFailure)
+
+
+def _set_tracing(settings: Settings) -> None:
+    """Off unless asked for, since traces carry the texts to OpenAI, whoever serves the model."""
+    set_tracing_disabled(not settings.openai_tracing)
+    if settings.openai_tracing and settings.openai_api_key is not None:
+        set_tracing_export_api_key(settings.openai_api_key.get_secret_value())
+
+
+def _warn_without_key(settings: Settings) -> None:
+    if settings.openai_api_key is None and not settings.offline:
+        logger.warning("OPENAI_API_KEY is not set: chat answers 503, all else works")
+
+
+@cache
+def _settle_heap() -> None:
+    """Take what the imports left out of the garbage collector's rounds, once in a process.
+
+    Hundreds of thousands of objects that live for ever cost each full collection a quarter
+    of a second, in which nobody is answered.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def __getattr__(name: str) -> FastAPI:
+    """Make `app` when it is asked for, so that importing this module reads no environment."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        app = create_app(load_settings())
+    except SettingsError as error:
+        sys.exit(f"backend: {error}")
+    globals()["app"] = app
+    return app

@@ -1,0 +1,199 @@
+"""What the environment may say, and what it may not."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from backend.config import Settings, SettingsError, load_settings
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+EXAMPLE_VALUES = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+SECRET = "hunter2-not-to-be-seen"
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of this machine: no variable of ours, no `.env` in the working folder."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    settings = load_settings()
+
+    assert settings.database_url is None
+    assert settings.openai_api_key is None
+    assert settings.openai_base_url is None
+    assert settings.openai_model == "gpt-4o-mini"
+    assert settings.openai_tracing is False
+    assert settings.ai_timeout_seconds == 30
+    assert settings.history_limit == 50
+    assert settings.rate_limit_chat == "10/minute"
+    assert settings.rate_limit_history == "30/minute"
+    assert settings.rate_limit_tasks == "60/minute"
+    assert settings.rate_limit_storage_uri == "memory://"
+    assert settings.allowed_origins == ["http://localhost:3000"]
+    assert settings.better_auth_secret is None
+    assert settings.better_auth_url is None
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+
+
+def test_every_setting_is_in_the_example_file_and_nothing_else_is() -> None:
+    assert set(EXAMPLE_VALUES) == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_example_file_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    untouched = load_settings()
+    for name, value in EXAMPLE_VALUES.items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings() == untouched
+
+
+def test_a_copy_of_the_example_file_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(EXAMPLE.read_text())
+
+    assert load_settings().model_fields_set == set()
+
+
+def test_the_environment_wins_over_the_env_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("PORT=9001\nHISTORY_LIMIT=20\n")
+    monkeypatch.setenv("PORT", "9002")
+
+    settings = load_settings()
+
+    assert (settings.port, settings.history_limit) == (9002, 20)
+
+
+def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL", "PORT", "ALLOWED_ORIGINS"):
+        monkeypatch.setenv(name, "")
+
+    assert load_settings().model_fields_set == set()
+
+
+def test_an_env_file_that_is_not_text_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(SettingsError, match=r"^\.env: "):
+        load_settings()
+
+
+def test_a_variable_of_something_else_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXT_PUBLIC_API_URL", "http://localhost:8000")
+
+    assert load_settings().model_fields_set == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://root@localhost/todo"),
+        ("DATABASE_URL", "localhost:5432/todo"),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("DATABASE_POOL_SIZE", "201"),
+        ("DATABASE_POOL_SIZE", "many"),
+        ("OPENAI_BASE_URL", "localhost:11434/v1"),
+        ("OPENAI_BASE_URL", "ftp://models.example.com"),
+        ("OPENAI_API", "grpc"),
+        ("OPENAI_TRACING", "perhaps"),
+        ("AI_TIMEOUT_SECONDS", "0"),
+        ("AI_TIMEOUT_SECONDS", "-1"),
+        ("AI_TIMEOUT_SECONDS", "nan"),
+        ("AI_TIMEOUT_SECONDS", "inf"),
+        ("AI_TIMEOUT_SECONDS", "30s"),
+        ("HISTORY_LIMIT", "1"),
+        ("HISTORY_LIMIT", "51"),
+        ("RATE_LIMIT_CHAT", "ten a minute"),
+        ("RATE_LIMIT_HISTORY", "-1/minute"),
+        ("RATE_LIMIT_TASKS", "60/fortnight"),
+        ("RATE_LIMIT_STORAGE_URI", "redis://localhost"),
+        ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "localhost:3000"),
+        ("ALLOWED_ORIGINS", "https://app.example.com/chat"),
+        ("ALLOWED_ORIGINS", "http://localhost:3000, null"),
+        ("ALLOWED_ORIGINS", "https://*.example.com"),
+        ("ALLOWED_ORIGINS", "https://user@app.example.com"),
+        ("OPENAI_API_KEY", "sk-é"),
+        ("OPENAI_API_KEY", "a-key\n"),
+        ("BETTER_AUTH_URL", "app.example.com"),
+        ("RATE_LIMIT_CHAT", "0/minute"),
+        ("RATE_LIMIT_TASKS", "1/0minute"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("PORT", "http"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_an_impossible_value_is_refused_in_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+
+    line = str(refusal.value)
+    assert line.startswith(f"{name}: ")
+    assert "\n" not in line
+
+
+def test_several_impossible_values_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "http")
+    monkeypatch.setenv("HISTORY_LIMIT", "all")
+
+    with pytest.raises(SettingsError, match=r"HISTORY_LIMIT: .*; PORT: ") as refusal:
+        load_settings()
+
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://user:{SECRET}@localhost/todo",
+        f"user:{SECRET}@localhost",
+        f"postgres:user:{SECRET}\N{ACCOUNT OF}@localhost",
+    ],
+)
+def test_a_refusal_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+
+    assert SECRET not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__suppress_context__
+
+
+def test_settings_never_show_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://user:{SECRET}@localhost/todo")
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)
+
+    settings = load_settings()
+
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert SECRET not in shown
+
+
+def test_origins_are_a_list_without_blanks_and_closing_slashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", " http://localhost:3000/ ,, https://App.example.com")
+
+    assert load_settings().allowed_origins == ["http://localhost:3000", "https://app.example.com"]
+
+
+@pytest.mark.parametrize(("model", "offline"), [("offline", True), ("gpt-4o-mini", False)])
+def test_the_offline_model_is_one_by_name(
+    monkeypatch: pytest.MonkeyPatch, model: str, offline: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_MODEL", model)
+
+    assert load_settings().offline is offline
