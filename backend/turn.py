@@ -118,6 +118,7 @@ async def _begin(
         patience = max(patience, 2 * LEASE.total_seconds())
     deadline = asyncio.get_running_loop().time() + patience
     while True:
+        looked = asyncio.get_running_loop().time()
         try:
             async with runtime.sessions.begin() as session:
                 begun = await begin_or_resume(
@@ -136,8 +137,8 @@ async def _begin(
         except IntegrityError as error:
             # the same key at the same moment: the next look finds the other's turn
             logger.info("two requests under one key", exc_info=error)
-        # judged after a look, since this process may itself have stood still meanwhile
-        if asyncio.get_running_loop().time() > deadline:
+        # by the start of the look: this process may have stood still, or waited for a lock, since
+        if looked > deadline:
             raise TurnInProgress
         async with place.free():
             await asyncio.sleep(LOOK_AGAIN)
