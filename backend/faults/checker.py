@@ -41,9 +41,9 @@ def _pairs(tables: Tables) -> Iterator[str]:
 
 
 def _ends(tables: Tables) -> Iterator[str]:
+    for row in tables.under_way:
+        yield f"message {row['id']} is still running"
     for row in tables.messages:
-        if row["status"] == "running" and not row["lapsed"]:
-            yield f"message {row['id']} is still running"
         if row["role"] == "user" and row["status"] != "complete":
             yield f"the person's message {row['id']} is {row['status']}"
 

@@ -16,18 +16,13 @@ from backend.faults.injections import Faults, Stage
 from backend.faults.model import TOOLS
 from backend.faults.postgres import through_outages
 from backend.faults.provider import Provider
-from backend.faults.scenario import Scenario
+from backend.faults.scenario import Fault, Scenario
 from backend.faults.tables import Tables, read_tables
 from backend.faults.waiting import until
 from backend.tests import better_auth
 
-SETTLE_LIMIT = 20.0
+REST_LIMIT = 20.0
 """Seconds after which a turn that is still running under a live lease is a breach."""
-
-_LIVING = """
-    SELECT id FROM messages WHERE user_id = %s AND status = 'running'
-    AND coalesce(lease_until, created_at) > clock_timestamp()
-"""
 
 
 @dataclass
@@ -36,6 +31,7 @@ class Result:
 
     scenario: Scenario
     wrong: list[str] = field(default_factory=list)
+    happened: list[Fault] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     began: float = 0.0
     ended: float = 0.0
@@ -52,7 +48,6 @@ async def play(
     with provider.playing(scenario, faults):
         try:
             await _send_all(client)
-            await _settle(stage, user_id)
             result.wrong += [each async for each in _replays(client)]
             tables = await _look(client, user_id, result)
         except NeverAnswered as error:
@@ -62,6 +57,7 @@ async def play(
         finally:
             await faults.finished()
     result.wrong += faults.complaints
+    result.happened = faults.happened
     result.ended = perf_counter()
     return result
 
@@ -80,16 +76,6 @@ async def _send_all(client: Client) -> None:
     await client.faults.finished()
 
 
-async def _settle(stage: Stage, user_id: str) -> None:
-    """Wait until no turn is under way; one that stays so is found by the checker."""
-
-    async def settled() -> bool:
-        return not await stage.postgres.ask(_LIVING, user_id)
-
-    with suppress(TimeoutError):
-        await until(settled, SETTLE_LIMIT)
-
-
 async def _replays(client: Client) -> AsyncIterator[str]:
     """Where a key that was answered does not give that answer again, marked as such."""
     for sent in client.sent:
@@ -105,15 +91,23 @@ async def _replays(client: Client) -> AsyncIterator[str]:
 
 
 async def _look(client: Client, user_id: str, result: Result) -> Tables:
-    """The tables, once they have come to rest; what is wrong with them goes into the result."""
-    tables = await read_tables(client.stage.postgres, user_id)
-    while True:
-        histories = {
-            each["id"]: await _history(client, each["id"]) for each in tables.conversations
-        }
-        before, tables = tables, await read_tables(client.stage.postgres, user_id)
-        if before == tables:
-            break
+    """The tables, once they have come to rest; what is wrong with them goes into the result.
+
+    A server that was frozen before it began may begin when all else is over.
+    """
+    postgres = client.stage.postgres
+    tables = await read_tables(postgres, user_id)
+    histories: dict[int, list[Any]] = {}
+
+    async def at_rest() -> bool:
+        nonlocal tables
+        for conversation in tables.conversations:
+            histories[conversation["id"]] = await _history(client, conversation["id"])
+        earlier, tables = tables, await read_tables(postgres, user_id)
+        return tables == earlier and not tables.under_way
+
+    with suppress(TimeoutError):
+        await until(at_rest, REST_LIMIT)
     result.wrong += breaches(client.scenario, client.sent, tables)
     result.wrong += history_breaches(tables, histories)
     return tables

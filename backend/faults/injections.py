@@ -118,8 +118,8 @@ class Faults:
 
     async def finished(self) -> None:
         """Wait for the faults that are under way."""
-        while self._under_way:
-            await asyncio.gather(*self._under_way)
+        while waiting := [task for task in self._under_way if not task.done()]:
+            await asyncio.gather(*waiting)
 
     def _due(self, message: Message, moment: Moment) -> list[Fault]:
         return [

@@ -28,6 +28,7 @@ pool_mode = transaction
 max_client_conn = 400
 default_pool_size = 20
 server_login_retry = 1
+idle_transaction_timeout = 5
 """
 
 

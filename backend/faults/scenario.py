@@ -43,7 +43,7 @@ PROVIDER = (Kind.HANG, Kind.DROP, Kind.GARBAGE, Kind.ERROR)
 _WEIGHTS = {
     Kind.KILL: 30,
     Kind.STOP: 6,
-    Kind.PAUSE: 5,
+    Kind.PAUSE: 10,
     Kind.LEAVE: 10,
     Kind.HANG: 7,
     Kind.DROP: 8,

@@ -18,7 +18,7 @@ from backend.faults.injections import Say, Stage
 from backend.faults.pooler import find_pgbouncer, pooled
 from backend.faults.postgres import Postgres, postgres
 from backend.faults.provider import Provider
-from backend.faults.scenario import Scenario
+from backend.faults.scenario import Scenario, killed_at_its_record
 from backend.faults.waiting import until
 from backend.tests.scripted_provider import ScriptedProvider
 
@@ -131,3 +131,20 @@ async def play_scenarios(
         in_time = (each for each in scenarios if perf_counter() < deadline)
         await suite.play_all(in_time, at_once, done)
         return results, await suite.aftermath()
+
+
+async def play_broken(count: int, say: Say) -> list[Result]:
+    """Scenarios in which a build without its first rule was killed between effect and record.
+
+    `count` are played; one whose server another of them killed before is left out.
+    """
+    results, _ = await play_scenarios(
+        [killed_at_its_record(seed) for seed in range(1, count + 1)],
+        at_once=3,
+        replicas=6,
+        minutes=5,
+        broken=True,
+        say=say,
+        progress=lambda _: None,
+    )
+    return [result for result in results if result.happened]

@@ -47,6 +47,11 @@ class Tables:
                 calls = json.loads(row["tool_calls_json"] or "[]")
                 self.turns.append(Turn(asked[row["reply_to"]], row, calls))
 
+    @property
+    def under_way(self) -> list[Row]:
+        """The rows of runs that are alive, by their lease."""
+        return [m for m in self.messages if m["status"] == "running" and not m["lapsed"]]
+
 
 async def read_tables(postgres: Postgres, user_id: str) -> Tables:
     return Tables(
