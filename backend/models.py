@@ -31,6 +31,8 @@ TAGS_MAX = 20
 TAG_MAX = 50
 MESSAGE_MAX = 2000
 USER_ID_MAX = 255
+PROVIDER_MAX = 50
+MODEL_MAX = 200
 KEY_MAX = 255
 ID_MAX = 2**63 - 1
 """The largest value of a `bigint` column."""
@@ -77,6 +79,14 @@ def _instant(*, default: str | None = None, nullable: bool = False) -> Column[da
         nullable=nullable,
         server_default=text(default) if default else None,
     )
+
+
+def _word(length: int) -> Column[str]:
+    return Column(String(length), nullable=True)
+
+
+def _count() -> Column[int]:
+    return Column(BigInteger, nullable=True)
 
 
 class Task(SQLModel, table=True):
@@ -141,6 +151,18 @@ class Conversation(SQLModel, table=True):
         default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
     )
     """Rows begun here; the history's cut is taken from it, so that it moves in steps."""
+    title: str | None = Field(default=None, sa_column=Column(String(TITLE_MAX), nullable=True))
+    provider: str | None = Field(default=None, sa_column=_word(PROVIDER_MAX))
+    """The name of a configured provider; null follows the settings."""
+    model: str | None = Field(default=None, sa_column=_word(MODEL_MAX))
+    """A model of that provider; null follows the settings."""
+    archived_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    context_from: int | None = Field(default=None, sa_column=_count())
+    """The oldest message that the model is still given as it was said; null is the first."""
+    summary: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
+    """What was said before, in short; for the model alone."""
+    summary_to: int | None = Field(default=None, sa_column=_count())
+    """The newest message that the summary covers."""
     created_at: datetime = Field(
         default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
     )
@@ -211,3 +233,11 @@ class Message(SQLModel, table=True):
     )
     request_hash: str | None = Field(default=None, sa_column=Column(String(64), nullable=True))
     """SHA-256 of the request that brought the key, in hexadecimal."""
+    provider: str | None = Field(default=None, sa_column=_word(PROVIDER_MAX))
+    model: str | None = Field(default=None, sa_column=_word(MODEL_MAX))
+    """Who answered: the provider's name in the settings, and its model."""
+    input_tokens: int | None = Field(default=None, sa_column=_count())
+    """Tokens of all the turn's runs, as the provider counted them; null is unknown, not none."""
+    cached_tokens: int | None = Field(default=None, sa_column=_count())
+    """Of the input, those the provider had kept from an earlier request."""
+    output_tokens: int | None = Field(default=None, sa_column=_count())
