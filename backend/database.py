@@ -21,7 +21,7 @@ from backend.config import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest revision in `backend/migrations/versions`, known without loading Alembic."""
 VERSION_TABLE = "chat_alembic_version"
 """Not Alembic's default name: another tool's versions may stand in the same database."""

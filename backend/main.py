@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
-from backend.agent.provider import open_model
+from backend.agent.providers import open_providers
 from backend.config import Settings, SettingsError, load_settings
 from backend.database import create_db_and_tables, create_engine, create_sessions
 from backend.embedded import start_embedded
@@ -46,14 +46,11 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         async with AsyncExitStack() as stack:
             await _open_database(app, settings, stack)
             app.state.rate_limits = create_rate_limits(settings)
-            chosen = model
-            if chosen is None:
-                chosen = await stack.enter_async_context(open_model(settings))
             app.state.runtime = Runtime(
                 settings,
                 app.state.sessions,
                 create_sessions(app.state.autocommit_engine),
-                chosen,
+                await stack.enter_async_context(open_providers(settings, model)),
                 await stack.enter_async_context(keep_leases(app.state.sessions)),
                 # one connection is always left for the other routes
                 asyncio.Semaphore(settings.database_pool_size - 1),

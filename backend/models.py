@@ -143,6 +143,20 @@ class Conversation(SQLModel, table=True):
     __tablename__ = "conversations"
     __table_args__: ClassVar[Any] = (
         Index("ix_conversations_user_active", "user_id", "deleted_at", "updated_at"),
+        Index(
+            "ix_conversations_listed",
+            "user_id",
+            "updated_at",
+            "id",
+            postgresql_where=text("deleted_at IS NULL AND archived_at IS NULL"),
+        ),
+        Index(
+            "ix_conversations_archived",
+            "user_id",
+            "updated_at",
+            "id",
+            postgresql_where=text("deleted_at IS NULL AND archived_at IS NOT NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, sa_column=_identity())
@@ -195,6 +209,17 @@ class Message(SQLModel, table=True):
             "user_id",
             "id",
             postgresql_where=text("status <> 'complete'"),
+        ),
+        Index(
+            "ix_messages_unfinished",
+            "conversation_id",
+            postgresql_where=text("status <> 'complete'"),
+        ),
+        Index(
+            "ix_messages_user_answers",
+            "user_id",
+            "created_at",
+            postgresql_where=text("role = 'assistant'"),
         ),
     )
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from agents import Model
 from fastapi import Depends, Request
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -21,6 +20,7 @@ from backend.agent.chat_agent import create_agent, run_agent
 from backend.agent.context import build_input
 from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
 from backend.agent.provider import ProviderError, RunModel
+from backend.agent.providers import Providers
 from backend.agent.tools import create_tools_for_user
 from backend.config import Settings
 from backend.database import Sessions, open_session
@@ -56,7 +56,7 @@ class Runtime:
     sessions: Sessions
     autocommit: Sessions
     """For what is one statement, and so a transaction by itself."""
-    model: Model
+    providers: Providers
     leases: Leases
     places: asyncio.Semaphore
 
@@ -75,6 +75,7 @@ class Finished:
 
     conversation_id: int
     message_id: int
+    created_at: datetime
     response: str
     calls: list[ToolCall]
 
@@ -104,7 +105,7 @@ async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest) -> Fin
                 if failure := _failure(turn, done, error):
                     raise failure from error
                 raise
-    return Finished(turn.conversation_id, turn.message_id, answer, turn.calls)
+    return Finished(turn.conversation_id, turn.message_id, turn.created_at, answer, turn.calls)
 
 
 async def _begin(
@@ -153,9 +154,12 @@ async def _run(
     runtime: Runtime, place: Place, user_id: str, request: TurnRequest, turn: Turn, context: str
 ) -> str:
     limit = runtime.settings.ai_timeout_seconds
+    choice = runtime.providers.of_conversation(turn.conversation)
+    turn.provider, turn.model = choice
     async with open_session(runtime.sessions) as session:
         tools = create_tools_for_user(user_id, session, turn)
-        agent = create_agent(RunModel(runtime.model, place), tools)
+        model = RunModel(runtime.providers.model(choice), place, turn.spending)
+        agent = create_agent(model, tools)
         try:
             return await run_agent(agent, build_input(turn, context, request.text), turn, limit)
         finally:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from agents import Model, ModelResponse, OpenAIChatCompletionsModel, OpenAIResponsesModel
+from agents import Model, ModelResponse, OpenAIChatCompletionsModel, OpenAIResponsesModel, Usage
 from agents.items import TResponseStreamEvent
 from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
 from openai.resources.chat import AsyncChat
@@ -25,6 +25,7 @@ from backend.agent.admission import Place
 from backend.agent.offline_model import OfflineModel
 from backend.config import Settings
 from backend.services.record import strip_unstorable, without_unstorable
+from backend.services.spending import Spending
 
 _LARGE = ("input", "messages", "tools")
 
@@ -150,22 +151,33 @@ def _readable(arguments: object) -> str:
         return arguments
 
 
+def _count(usage: Usage, spending: Spending) -> None:
+    spending.add(
+        input_tokens=usage.input_tokens,
+        cached_tokens=usage.input_tokens_details.cached_tokens or 0,
+        output_tokens=usage.output_tokens,
+    )
+
+
 class RunModel(Model):
     """The process's model as one run sees it.
 
     While it waits for the provider the run's place is free for others, and whatever the
-    provider or its client raises comes out as a `ProviderError`.
+    provider or its client raises comes out as a `ProviderError`. What each answer cost is added
+    to `spending`.
     """
 
-    def __init__(self, model: Model, place: Place) -> None:
+    def __init__(self, model: Model, place: Place, spending: Spending) -> None:
         self._model = model
         self._place = place
+        self._spending = spending
         self._call_ids: set[str] = set()
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         async with self._place.free():
             try:
                 response = await self._model.get_response(*args, **kwargs)
+                _count(response.usage, self._spending)
                 for item in response.output:
                     if isinstance(item, ResponseFunctionToolCall):
                         self._mend(item)

@@ -30,6 +30,7 @@ class Answered:
 
     conversation_id: int
     message_id: int
+    created_at: datetime
     response: str
     calls: list[ToolCall]
 
@@ -48,6 +49,7 @@ _FOUND = (
     messages.c.conversation_id,
     messages.c.attempt,
     messages.c.status,
+    messages.c.created_at,
     messages.c.lease_until,
     DEAD.label("dead"),
 )
@@ -132,7 +134,7 @@ async def begin_or_resume(
         return await begin_turn(session, user_id, request, history_limit=history_limit)
     if found.status == MessageStatus.COMPLETE:
         calls = load_calls(found.tool_calls_json)
-        return Answered(found.conversation_id, found.id, found.content, calls)
+        return Answered(found.conversation_id, found.id, found.created_at, found.content, calls)
     if found.status == MessageStatus.RUNNING and not found.dead:
         return Busy(found.id, found.lease_until)
     return await take_up(session, found.id, found.attempt, history_limit=history_limit)

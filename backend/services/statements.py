@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     BigInteger,
+    BindParameter,
     Integer,
     Interval,
     Select,
@@ -33,7 +34,24 @@ LEASE = timedelta(seconds=6)
 """How long a run counts as alive after its process last said so."""
 
 _lease_end = func.clock_timestamp() + literal(LEASE, Interval)
-_counted = (conversations.c.id, conversations.c.message_count)
+_OPENED = (
+    conversations.c.id,
+    conversations.c.message_count,
+    conversations.c.title,
+    conversations.c.provider,
+    conversations.c.model,
+    conversations.c.context_from,
+    conversations.c.summary,
+    conversations.c.summary_to,
+)
+_SPENT: dict[str, BindParameter[Any]] = {
+    "provider": bindparam("answered_by"),
+    "model": bindparam("answered_with"),
+    "input_tokens": bindparam("spent_input"),
+    "cached_tokens": bindparam("spent_cached"),
+    "output_tokens": bindparam("spent_output"),
+}
+"""Who answers a turn and what its runs have cost so far, at each of their writes."""
 
 
 def _begin(opened: CTE) -> Select[*tuple[Any, ...]]:
@@ -83,28 +101,28 @@ def _begin(opened: CTE) -> Select[*tuple[Any, ...]]:
                 bindparam("hash", type_=Text),
             ).select_from(opened.join(asked, true())),
         )
-        .returning(messages.c.id, messages.c.reply_to)
+        .returning(messages.c.id, messages.c.reply_to, messages.c.created_at)
         .cte("answer")
     )
     return select(
-        opened.c.id.label("conversation_id"),
-        opened.c.message_count,
+        *opened.c,
         answer.c.id.label("message_id"),
         answer.c.reply_to,
+        answer.c.created_at,
     ).select_from(opened.join(answer, true()))
 
 
 BEGIN_NEW = _begin(
     insert(conversations)
     .values(user_id=bindparam("owner"), message_count=2)
-    .returning(*_counted)
+    .returning(*_OPENED)
     .cte("opened")
 )
 BEGIN_HERE = _begin(
     update(conversations)
     .where(OWNED)
     .values(message_count=conversations.c.message_count + 2)
-    .returning(*_counted)
+    .returning(*_OPENED)
     .cte("opened")
 )
 _MINE = and_(
@@ -114,7 +132,7 @@ _MINE = and_(
 _RUNNING = and_(_MINE, messages.c.status == MessageStatus.RUNNING)
 TAKE_UP = (
     update(messages)
-    .where(_MINE)
+    .where(_MINE, conversations.c.id == messages.c.conversation_id)
     .values(
         status=MessageStatus.RUNNING.value,
         attempt=messages.c.attempt + 1,
@@ -122,16 +140,21 @@ TAKE_UP = (
         ended_at=null(),
     )
     .returning(
-        messages.c.conversation_id,
+        *_OPENED,
+        messages.c.id.label("message_id"),
         messages.c.attempt,
         messages.c.reply_to,
+        messages.c.created_at,
         messages.c.tool_calls_json,
+        messages.c.input_tokens,
+        messages.c.cached_tokens,
+        messages.c.output_tokens,
     )
 )
 JOURNAL = (
     update(messages)
     .where(_RUNNING)
-    .values(tool_calls_json=bindparam("calls"), content=bindparam("so_far"))
+    .values(tool_calls_json=bindparam("calls"), content=bindparam("so_far"), **_SPENT)
     .returning(messages.c.id)
 )
 _ANSWERED = (
@@ -142,6 +165,7 @@ _ANSWERED = (
         content=bindparam("answer"),
         status=MessageStatus.COMPLETE.value,
         ended_at=func.clock_timestamp(),
+        **_SPENT,
     )
     .returning(messages.c.conversation_id)
     .cte("answered")
@@ -155,7 +179,7 @@ FINISH = (
 FAIL = (
     update(messages)
     .where(_RUNNING)
-    .values(status=MessageStatus.FAILED.value, ended_at=func.clock_timestamp())
+    .values(status=MessageStatus.FAILED.value, ended_at=func.clock_timestamp(), **_SPENT)
 )
 RECORD = select(messages.c.tool_calls_json).where(messages.c.id == bindparam("message"))
 _held = (

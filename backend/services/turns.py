@@ -19,8 +19,11 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
+from sqlalchemy import Row
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import ConversationNotFound
@@ -34,6 +37,7 @@ from backend.services.record import (
     load_calls,
     unfinished_answer,
 )
+from backend.services.spending import Spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +56,47 @@ class TurnRequest:
         return sha256(json.dumps([self.conversation_id, self.text]).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedConversation:
+    """A conversation as it stood when the turn began; see `backend.models.Conversation`."""
+
+    id: int
+    message_count: int
+    """With the two rows of the turn."""
+    title: str | None
+    provider: str | None
+    model: str | None
+    context_from: int | None
+    summary: str | None
+    summary_to: int | None
+
+
 @dataclass(slots=True)
 class Turn:
     """A turn under way: its rows, what came before it, and the calls made so far."""
 
-    conversation_id: int
+    conversation: OpenedConversation
     message_id: int
     """The assistant's row, the run's journal."""
+    created_at: datetime
+    """Of that row."""
     history: list[StoredMessage]
     """Oldest first, the person's new message not among them."""
     attempt: int = 1
+    provider: str | None = None
+    model: str | None = None
+    """Who answers it; None until that is settled."""
+    spending: Spending = field(default_factory=Spending)
     calls: list[ToolCall] = field(default_factory=list)
     """All that are on record, those of earlier attempts first."""
     earlier: list[ToolCall] = field(default_factory=list)
     """Changes of earlier attempts that this one has not asked for again."""
     calling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by a tool call from its first statement to its commit."""
+
+    @property
+    def conversation_id(self) -> int:
+        return self.conversation.id
 
 
 class TurnClosed(Exception):
@@ -119,8 +148,21 @@ async def begin_turn(
     history = []
     if request.conversation_id is not None:
         keep = messages_to_keep(row.message_count - 2, history_limit - 1)
-        history = await read_messages(session, row.conversation_id, keep, before=row.reply_to)
-    return Turn(row.conversation_id, row.message_id, history)
+        history = await read_messages(session, row.id, keep, before=row.reply_to)
+    return Turn(_opened(row), row.message_id, row.created_at, history)
+
+
+def _opened(row: Row[*tuple[Any, ...]]) -> OpenedConversation:
+    return OpenedConversation(
+        row.id,
+        row.message_count,
+        row.title,
+        row.provider,
+        row.model,
+        row.context_from,
+        row.summary,
+        row.summary_to,
+    )
 
 
 async def take_up(
@@ -129,12 +171,31 @@ async def take_up(
     """Begin the next attempt at a failed turn, whose row the caller has locked."""
     values = {"message": message_id, "of_attempt": attempt}
     row = (await execute(session, statements.TAKE_UP, values)).one()
-    history = await read_messages(
-        session, row.conversation_id, history_limit - 1, before=row.reply_to
-    )
+    history = await read_messages(session, row.id, history_limit - 1, before=row.reply_to)
     calls = load_calls(row.tool_calls_json)
-    earlier = [call for call in calls if changes([call])]
-    return Turn(row.conversation_id, message_id, history, row.attempt, calls, earlier)
+    return Turn(
+        _opened(row),
+        message_id,
+        row.created_at,
+        history,
+        row.attempt,
+        spending=Spending(row.input_tokens, row.cached_tokens, row.output_tokens),
+        calls=calls,
+        earlier=[call for call in calls if changes([call])],
+    )
+
+
+def _written(turn: Turn, **values: object) -> dict[str, object]:
+    """The values of a write to the turn's row: which attempt, who answers, what it has cost."""
+    return values | {
+        "message": turn.message_id,
+        "of_attempt": turn.attempt,
+        "answered_by": turn.provider,
+        "answered_with": turn.model,
+        "spent_input": turn.spending.input,
+        "spent_cached": turn.spending.cached,
+        "spent_output": turn.spending.output,
+    }
 
 
 async def record_call(session: AsyncSession, turn: Turn, call: ToolCall) -> None:
@@ -144,8 +205,7 @@ async def record_call(session: AsyncSession, turn: Turn, call: ToolCall) -> None
         TurnClosed: the turn is over or another attempt has begun; the change must not stay.
     """
     calls = [*turn.calls, call]
-    values = {"message": turn.message_id, "of_attempt": turn.attempt, "calls": dump_calls(calls)}
-    values["so_far"] = unfinished_answer(calls)
+    values = _written(turn, calls=dump_calls(calls), so_far=unfinished_answer(calls))
     if (await execute(session, statements.JOURNAL, values)).one_or_none() is None:
         raise TurnClosed
 
@@ -158,16 +218,15 @@ async def finish_turn(session: AsyncSession, turn: Turn, answer: str) -> None:
     Raises:
         TurnClosed: the turn was closed, or taken up, by someone else.
     """
-    values = {"message": turn.message_id, "of_attempt": turn.attempt, "answer": answer}
-    if (await execute(session, statements.FINISH, values)).one_or_none() is None:
+    if (
+        await execute(session, statements.FINISH, _written(turn, answer=answer))
+    ).one_or_none() is None:
         raise TurnClosed
 
 
 async def fail_turn(session: AsyncSession, turn: Turn) -> list[ToolCall]:
     """Close the turn as failed, leaving what its journal says; the calls that are on record."""
-    await execute(
-        session, statements.FAIL, {"message": turn.message_id, "of_attempt": turn.attempt}
-    )
+    await execute(session, statements.FAIL, _written(turn))
     found = await execute(session, statements.RECORD, {"message": turn.message_id})
     return load_calls(found.scalar_one())
 

@@ -1,10 +1,13 @@
 """Short names for what the scripted model says."""
 
 import json
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
 from agents.testing import ScriptedModel, assistant_message, function_call
+
+from backend.services.turns import OpenedConversation, Turn
 
 _numbers = count(1)
 
@@ -40,3 +43,9 @@ def outputs(model: ScriptedModel, call: int = -1) -> list[dict[str, Any]]:
         for item in given(model, call)
         if item.get("type") == "function_call_output"
     ]
+
+
+def unsaved_turn() -> Turn:
+    """A turn for tools that are looked at, not called."""
+    nothing_yet = OpenedConversation(1, 2, None, None, None, None, None, None)
+    return Turn(nothing_yet, message_id=2, created_at=datetime.now(UTC), history=[])

@@ -261,7 +261,9 @@ async def test_our_client_sends_what_the_plain_one_sends(
             shared_database_url, openai_api=api, openai_base_url=provider.base_url
         )
         async with running(settings) as app:
-            sent = await _bodies(provider, app.state.runtime.model)
+            sent = await _bodies(
+                provider, app.state.runtime.providers.model(app.state.runtime.providers.default)
+            )
         async with AsyncOpenAI(api_key="a-key", base_url=provider.base_url) as client:
             sent_plainly = await _bodies(provider, plain("gpt-4o-mini", client))
     assert len(sent) == 2

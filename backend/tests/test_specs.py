@@ -19,7 +19,6 @@ from backend import demo, main, models
 from backend.agent.tools import create_tools_for_user
 from backend.config import Settings
 from backend.errors import AppError, NotFound
-from backend.services.turns import Turn
 from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.databases import execute as execute_sql
 from backend.tests.databases import temporary_database
@@ -34,7 +33,7 @@ from backend.tests.documented import (
     send,
     timeless,
 )
-from backend.tests.scripting import calls, outputs, says
+from backend.tests.scripting import calls, outputs, says, unsaved_turn
 from backend.tests.test_layout import RANKS
 
 SPECS = ROOT / "specs" / "006-chat-backend"
@@ -66,7 +65,7 @@ def section_of(page: Path, title: str) -> Section:
 
 def tool_schemas() -> dict[str, tuple[str, Any]]:
     """The description and the parameters of each tool, as a model is given them."""
-    turn = Turn(conversation_id=1, message_id=2, history=[])
+    turn = unsaved_turn()
     tools: list[Any] = create_tools_for_user("someone", AsyncSession(), turn)
     return {tool.name: (tool.description, tool.params_json_schema) for tool in tools}
 

@@ -11,8 +11,7 @@ from sqlalchemy import text
 
 from backend.agent.tools import create_tools_for_user
 from backend.database import Sessions
-from backend.services.turns import Turn
-from backend.tests.scripting import Step, calls, outputs, says, together
+from backend.tests.scripting import Step, calls, outputs, says, together, unsaved_turn
 from backend.tests.test_chat import chat, messages_of
 
 
@@ -300,7 +299,7 @@ async def test_arguments_on_record_are_bounded(
 
 
 async def test_the_schemas_are_strict_shared_and_know_no_user(sessions: Sessions) -> None:
-    turn = Turn(conversation_id=1, message_id=1, history=[])
+    turn = unsaved_turn()
     async with sessions() as session:
         one: Any = create_tools_for_user("one", session, turn)
         two: Any = create_tools_for_user("two", session, turn)

@@ -1,0 +1,23 @@
+"""What a turn's model calls cost in tokens, as the provider counted them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Spending:
+    """The tokens of all runs of a turn; None is unknown, not none.
+
+    `cached` are those of `input` that the provider had kept from an earlier request.
+    """
+
+    input: int | None = None
+    cached: int | None = None
+    output: int | None = None
+
+    def add(self, *, input_tokens: int, cached_tokens: int, output_tokens: int) -> None:
+        """Count one answer of the model; one that counts nothing has not been counted."""
+        if not input_tokens and not output_tokens:
+            return
+        self.input = (self.input or 0) + input_tokens
+        self.cached = (self.cached or 0) + cached_tokens
+        self.output = (self.output or 0) + output_tokens
