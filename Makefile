@@ -44,8 +44,8 @@ endif
 run: install  ## Start the service; with nothing configured, a demo of it
 	@.venv/bin/python -m backend
 
-test: install  ## Run the tests
-	.venv/bin/python -m pytest
+test: install  ## Run the tests, and measure what they cover
+	.venv/bin/python -m pytest --cov
 
 check: install  ## Lint, format and types
 	.venv/bin/python -m ruff check

@@ -1,5 +1,9 @@
 """A short form of `make faults`: the service broken on purpose, judged from its tables alone."""
 
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+
 from backend.faults.scenario import Kind, scenario_of
 from backend.faults.suite import play_broken, play_scenarios
 
@@ -28,3 +32,14 @@ async def test_a_build_without_effect_and_record_in_one_transaction_is_found_out
     results = await play_broken(3, say=lambda *_: None)
     assert results
     assert all(result.wrong for result in results)
+
+
+async def test_a_seed_is_played_again_by_its_number_and_each_step_is_told() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "backend.faults", "--seed", "17", "--replicas", "2", stdout=PIPE
+    )
+    said, _ = await process.communicate()
+
+    assert process.returncode == 0, said.decode()
+    assert "17" in said.decode()
+    assert "1 of 1 scenarios" in said.decode()
