@@ -122,6 +122,7 @@ def _environment(database_url: str, provider_port: int, pool_size: int) -> Mappi
         "DATABASE_POOL_SIZE": str(pool_size),
         "OPENAI_API_KEY": "bench",
         "OPENAI_BASE_URL": _base_url(provider_port),
+        "CHAT_CONCURRENCY": "1000",
         **dict.fromkeys(limits, "1000000/minute"),
     }
 
