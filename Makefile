@@ -69,7 +69,7 @@ lock:  ## Pin the packages of requirements*.in anew
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	"$$python" -m venv "$$folder" && \
 	"$$folder/bin/python" -m pip install -qq --disable-pip-version-check uv==$(UV_VERSION) && \
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-dev requirements-redis; do \
 		"$$folder/bin/uv" pip compile --quiet --universal --python-version 3.13 --upgrade \
 			--generate-hashes --no-header --output-file $$name.txt $$name.in || exit 1; \
 	done

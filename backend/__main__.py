@@ -108,6 +108,8 @@ def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=False,
         ws="none",
         server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         lifespan="on",
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

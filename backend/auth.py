@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from backend.errors import InvalidSession
+from backend.rate_limiter import limit_failed_sign_ins
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,13 @@ def bearer_token(header: str | None) -> str | None:
     return token if token.isascii() and token.isprintable() and " " not in token else None
 
 
+@limit_failed_sign_ins
 async def authenticate(request: Request) -> str:
     """The id of the user whose session the request carries, asked of Postgres each time.
 
     Raises:
         InvalidSession: no token, or one that is malformed, unknown or expired.
+        RateLimited: the client's address has failed too often.
     """
     token = bearer_token(request.headers.get("authorization"))
     if token is None:

@@ -6,6 +6,8 @@ start with one line that names the variable.
 
 import re
 from functools import cached_property
+from importlib.util import find_spec
+from ipaddress import ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -14,6 +16,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 OFFLINE_MODEL = "offline"
+
+_REDIS = r"rediss?://([^\s@/?#]*@)?([\w.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/\d*)?(\?[^\s#]*)?"
 
 
 class SettingsError(Exception):
@@ -47,7 +51,16 @@ class Settings(BaseSettings):
     rate_limit_chat: str = "10/minute"
     rate_limit_history: str = "30/minute"
     rate_limit_tasks: str = "60/minute"
-    rate_limit_storage_uri: str = "memory://"
+    rate_limit_sign_in: str = "30/minute"
+    """Failed sign-ins of one client address."""
+    rate_limit_storage_uri: SecretStr = SecretStr("memory://")
+    """`memory://`, where each process counts for itself, or a Redis; it may hold a password."""
+    forwarded_allow_ips: str = "127.0.0.1"
+    """Proxies whose X-Forwarded-For names the client: addresses and networks, or `*` for all."""
+    chat_concurrency: int = Field(default=3, ge=1, le=1000)
+    """Turns of one person that may run at once, over all processes."""
+    daily_token_budget: int | None = Field(default=None, ge=1)
+    """Input and output tokens of one person's turns in a day of UTC; None is no limit."""
 
     allowed_origins: Annotated[list[str], NoDecode] = ["http://localhost:3000"]
 
@@ -76,7 +89,9 @@ class Settings(BaseSettings):
             raise ValueError("must be plain letters, digits and signs, without blanks")
         return value
 
-    @field_validator("rate_limit_chat", "rate_limit_history", "rate_limit_tasks")
+    @field_validator(
+        "rate_limit_chat", "rate_limit_history", "rate_limit_tasks", "rate_limit_sign_in"
+    )
     @classmethod
     def _parsable_limit(cls, value: str) -> str:
         try:
@@ -113,9 +128,23 @@ class Settings(BaseSettings):
 
     @field_validator("rate_limit_storage_uri")
     @classmethod
-    def _known_storage(cls, value: str) -> str:
-        if urlsplit(value).scheme != "memory":
-            raise ValueError("must be memory://")
+    def _known_storage(cls, value: SecretStr) -> SecretStr:
+        uri = value.get_secret_value()
+        if uri.startswith(("redis://", "rediss://")) and find_spec("redis") is None:
+            raise ValueError("needs a package: pip install -r requirements-redis.txt")
+        if uri != "memory://" and not re.fullmatch(_REDIS, uri):
+            raise ValueError("must be memory:// or redis://[user:password@]host[:port][/database]")
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        try:
+            _ = value == "*" or [ip_network(part.strip()) for part in value.split(",")]
+        except ValueError:
+            raise ValueError(
+                "must list addresses or networks such as 10.0.0.0/8, or be *"
+            ) from None
         return value
 
     @cached_property

@@ -13,6 +13,8 @@
     │   └── TaskChanged                TASK_CHANGED
     ├── ValidationFailed          422  VALIDATION_ERROR
     ├── RateLimited               429  RATE_LIMIT_EXCEEDED
+    │   ├── TooManyTurns
+    │   └── BudgetSpent
     ├── AIServiceUnavailable      503  AI_SERVICE_UNAVAILABLE
     ├── DatabaseUnavailable       503  SERVICE_UNAVAILABLE
     └── Stopping                  503  SERVICE_UNAVAILABLE
@@ -148,8 +150,20 @@ class RateLimited(AppError):
     status, code = 429, "RATE_LIMIT_EXCEEDED"
     message = "Too many requests. Please wait a moment and try again."
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(headers={"Retry-After": str(max(1, retry_after))})
+    def __init__(self, retry_after: int, *, details: Any = None) -> None:
+        super().__init__(details=details, headers={"Retry-After": str(max(1, retry_after))})
+
+
+class TooManyTurns(RateLimited):
+    """As many of the user's turns are running as may run at once, over all processes."""
+
+    message = "Your earlier messages are still being answered. Please wait for them."
+
+
+class BudgetSpent(RateLimited):
+    """The user's turns have used the tokens of the day, which `details` say."""
+
+    message = "Today's allowance for the assistant is used up. It is renewed at midnight UTC."
 
 
 class AIServiceUnavailable(AppError):

@@ -16,14 +16,15 @@ from fastapi.middleware.gzip import GZipMiddleware
 
 from backend.agent.providers import open_providers
 from backend.config import Settings, SettingsError, load_settings
+from backend.counters import open_counters
 from backend.database import create_db_and_tables, create_engine, create_sessions
 from backend.embedded import start_embedded
 from backend.errors import install_error_handlers
 from backend.leases import keep_leases
 from backend.logs import configure_logging
 from backend.middleware import BodyLimit, ErrorBoundary, PlainStartFailure, RequestContext
-from backend.rate_limiter import create_rate_limits
-from backend.routes import chat, health, messages, tasks
+from backend.rate_limiter import RateLimitHeaders, RateLimits
+from backend.routes import chat, health, messages, tasks, usage
 from backend.turn import Runtime
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         _set_tracing(settings)
         async with AsyncExitStack() as stack:
             await _open_database(app, settings, stack)
-            app.state.rate_limits = create_rate_limits(settings)
+            counters = await stack.enter_async_context(open_counters(settings))
+            app.state.rate_limits = RateLimits(settings, counters)
             app.state.runtime = Runtime(
                 settings,
                 app.state.sessions,
@@ -68,7 +70,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     )
     app.state.stopping = False
     install_error_handlers(app)
-    for router in (chat.router, messages.router, tasks.router, health.router):
+    for router in (chat.router, messages.router, tasks.router, usage.router, health.router):
         app.include_router(router)
     _add_middleware(app, settings)
     return app
@@ -91,6 +93,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: what is added last sees a request first."""
     app.add_middleware(BodyLimit)
     app.add_middleware(ErrorBoundary)
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(
         CORSMiddleware,
@@ -98,7 +101,13 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         allow_credentials=True,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        expose_headers=["Retry-After", "X-Request-ID", "Idempotency-Replayed"],
+        expose_headers=[
+            "Retry-After",
+            "RateLimit",
+            "RateLimit-Policy",
+            "X-Request-ID",
+            "Idempotency-Replayed",
+        ],
     )
     app.add_middleware(RequestContext)
     app.add_middleware(PlainStartFailure)

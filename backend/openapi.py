@@ -49,7 +49,11 @@ class ErrorEnvelope(BaseModel):
 _HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
     409: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    429: {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
+        "RateLimit": {"schema": {"type": "string"}, "description": "How many calls are left."},
+        "RateLimit-Policy": {"schema": {"type": "string"}, "description": "How many there are."},
+    },
     503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Where it is known."}},
 }
 
@@ -94,4 +98,5 @@ HISTORY_ERRORS = error_answers(*SIGNED_IN, ConversationNotFound)
 UNDO_ERRORS = error_answers(
     *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged
 )
+USAGE_ERRORS = error_answers(*SIGNED_IN)
 READY_ERRORS = error_answers(DatabaseUnavailable)

@@ -1,64 +1,106 @@
-"""Limits per verified user: one bucket for each name below, whatever the path or the address.
+"""How often one may call: each signed-in user by bucket, each address that fails to sign in.
 
-The limits are slowapi's, built for each app from its settings; `rate_limit` marks a route
-with the name of its bucket and runs after sign-in and validation, before the endpoint.
+`rate_limit` marks a route with the name of its bucket and counts after sign-in and
+validation, before the endpoint. `RateLimitHeaders` tells the client how it stands, on
+whatever answer comes of a call that was counted.
 """
 
 import functools
-import math
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Literal
 
 from fastapi import Request
-from slowapi import Limiter
-from slowapi.errors import RateLimitExceeded
+from limits import parse_many
+from slowapi.util import get_remote_address
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.config import Settings
-from backend.errors import RateLimited
+from backend.counters import Counters, Standing
+from backend.errors import InvalidSession, RateLimited
 
 Bucket = Literal["chat", "history", "tasks"]
-Check = Callable[..., Awaitable[None]]
 
 
-def _user_key(request: Request) -> str:
-    # slowapi skips the limit for an empty key, without a word
-    return f"user:{request.state.user_id}"
+class RateLimits:
+    """The limits of an app, each under the name by which answers tell of it."""
+
+    def __init__(self, settings: Settings, counters: Counters) -> None:
+        self._counters = counters
+        self._limits = {
+            "chat": parse_many(settings.rate_limit_chat),
+            "history": parse_many(settings.rate_limit_history),
+            "tasks": parse_many(settings.rate_limit_tasks),
+            "sign-in": parse_many(settings.rate_limit_sign_in),
+        }
+
+    async def count(self, request: Request, bucket: Bucket, user_id: str) -> None:
+        """Count a call of the user.
+
+        Raises:
+            RateLimited: the bucket is full, until the oldest call leaves the moving window.
+        """
+        _judge(
+            request, bucket, await self._counters.count(self._limits[bucket], f"{bucket}:{user_id}")
+        )
+
+    @asynccontextmanager
+    async def failed_sign_ins(self, request: Request) -> AsyncIterator[None]:
+        """Count the failure of a sign-in inside the block, by the client's address.
+
+        Raises:
+            RateLimited: the address has failed too often, so it is not looked whether it is
+                right this time: an answer would be a guess more.
+        """
+        if not _claims_a_session(request):
+            yield
+            return
+        limits, key = self._limits["sign-in"], f"sign-in:{client_address(request)}"
+        standing = await self._counters.look(limits, key)
+        if not standing.admitted:
+            _judge(request, "sign-in", standing)
+        try:
+            yield
+        except InvalidSession:
+            _judge(request, "sign-in", await self._counters.count(limits, key))
+            raise
 
 
-def create_rate_limits(settings: Settings) -> dict[Bucket, Check]:
-    """One check a bucket over one storage; each takes `request`.
-
-    A check raises `RateLimited` when the user's bucket is full, with the seconds until the
-    oldest call leaves the moving window.
-    """
-    limiter = Limiter(
-        key_func=_user_key, strategy="moving-window", storage_uri=settings.rate_limit_storage_uri
-    )
-    limiter.enabled = True  # slowapi reads the environment too, where others may switch it off
-
-    def check(bucket: Bucket, limit: str) -> Check:
-        async def admit(request: Request) -> None:
-            """Counted by slowapi before it is called; there is nothing left to do."""
-
-        admit.__name__ = bucket  # slowapi files the limits of a function under its name
-        counted = limiter.shared_limit(limit, scope=bucket)(admit)
-
-        async def check_bucket(request: Request) -> None:
-            try:
-                await counted(request=request)
-            except RateLimitExceeded:
-                limit_hit, key = request.state.view_rate_limit
-                reset, _ = limiter.limiter.get_window_stats(limit_hit, *key)
-                raise RateLimited(retry_after=math.ceil(reset - time.time())) from None
-
-        return check_bucket
-
-    return {
-        "chat": check("chat", settings.rate_limit_chat),
-        "history": check("history", settings.rate_limit_history),
-        "tasks": check("tasks", settings.rate_limit_tasks),
+def _judge(request: Request, name: str, standing: Standing) -> None:
+    """Tell the client how it stands, and refuse it where it stands badly."""
+    limit = standing.limit
+    request.state.rate_limit = {
+        "RateLimit-Policy": f'"{name}";q={limit.amount};w={limit.get_expiry()}',
+        "RateLimit": f'"{name}";r={standing.left};t={standing.reset}',
     }
+    if not standing.admitted:
+        raise RateLimited(standing.reset)
+
+
+def _claims_a_session(request: Request) -> bool:
+    """Whether it brings what could be a session, right or wrong, rather than nothing at all."""
+    return "authorization" in request.headers or any(
+        name.endswith("session_token") for name in request.cookies
+    )
+
+
+def client_address(request: Request) -> str:
+    """The client's address, one for a whole /64 of IPv6, which is what one household gets.
+
+    It is the peer's, or what a proxy in FORWARDED_ALLOW_IPS says: the server has settled that.
+    """
+    host = get_remote_address(request)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ip_network((address.packed, 64), strict=False))
+    return str(address)
 
 
 def rate_limit[**P, R](
@@ -73,9 +115,43 @@ def rate_limit[**P, R](
         @functools.wraps(endpoint)
         async def limited(*args: P.args, **kwargs: P.kwargs) -> R:
             request: Any = kwargs["request"]
-            await request.app.state.rate_limits[bucket](request=request)
+            await _limits_of(request).count(request, bucket, request.state.user_id)
             return await endpoint(*args, **kwargs)
 
         return limited
 
     return decorate
+
+
+def limit_failed_sign_ins(
+    authenticate: Callable[[Request], Awaitable[str]],
+) -> Callable[[Request], Awaitable[str]]:
+    """Limit how often `authenticate` raises `InvalidSession` for one client address."""
+
+    @functools.wraps(authenticate)
+    async def limited(request: Request) -> str:
+        async with _limits_of(request).failed_sign_ins(request):
+            return await authenticate(request)
+
+    return limited
+
+
+def _limits_of(request: Request) -> RateLimits:
+    limits: RateLimits = request.app.state.rate_limits
+    return limits
+
+
+class RateLimitHeaders:
+    """Put how the client stands on the answer, an error as well as any other."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_limit(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = scope.get("state", {}).get("rate_limit", {})
+                MutableHeaders(scope=message).update(told)
+            await send(message)
+
+        await self.app(scope, receive, send_with_limit)

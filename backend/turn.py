@@ -29,12 +29,14 @@ from backend.errors import (
     AppError,
     DatabaseUnavailable,
     Stopping,
+    TooManyTurns,
     TurnInProgress,
     is_outage,
 )
 from backend.leases import Leases
 from backend.models import utc_now
 from backend.services import tasks
+from backend.services.quotas import Quota
 from backend.services.record import ToolCall, as_shown
 from backend.services.retries import Answered, Busy, begin_or_resume
 from backend.services.statements import LEASE
@@ -88,6 +90,8 @@ async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest) -> Fin
         ValidationFailed: the key came with another request before.
         AlreadyUndone: the keyed turn failed, and what it had done was taken back.
         TurnInProgress: another request runs the keyed turn, beyond the time limit.
+        TooManyTurns: as many of the user's turns are running as may.
+        BudgetSpent: the user's tokens of the day are used.
         AIServiceUnavailable: the model gave no answer; `details` say what was done all the same.
         DatabaseUnavailable: the same, for the database.
     """
@@ -113,11 +117,13 @@ async def _begin(
 ) -> tuple[Turn, str] | Answered:
     """The turn and the day's context, once it is clear that it is for this request to run it."""
     alive: dict[int, datetime | None] = {**runtime.leases.messages()}
+    quota = Quota(runtime.settings.chat_concurrency, runtime.settings.daily_token_budget)
     patience = runtime.settings.ai_timeout_seconds
     if request.key is None:
         # what may be a retry is settled when the twin's lease is renewed or lapses
         patience = max(patience, 2 * LEASE.total_seconds())
     deadline = asyncio.get_running_loop().time() + patience
+    refused = False
     while True:
         looked = asyncio.get_running_loop().time()
         try:
@@ -127,6 +133,7 @@ async def _begin(
                     user_id,
                     request,
                     history_limit=runtime.settings.history_limit,
+                    quota=quota,
                     alive=alive,
                 )
                 if isinstance(begun, Answered):
@@ -138,6 +145,12 @@ async def _begin(
         except IntegrityError as error:
             # the same key at the same moment: the next look finds the other's turn
             logger.info("two requests under one key", exc_info=error)
+        except TooManyTurns:
+            # under a key, one of those that run may be this turn, begun since the look
+            if request.key is None or refused:
+                raise
+            refused = True
+            continue
         # by the start of the look: this process may have stood still, or waited for a lock, since
         if looked > deadline:
             raise TurnInProgress

@@ -47,12 +47,20 @@ class Connection(asyncio.Protocol, AbstractAsyncContextManager["Connection"]):
             UnexpectedAnswer: another status.
             ConnectionError: the connection was closed instead.
         """
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        status, body = await self._answer
+        status, body = await self._sent(request)
         if status // 100 != 2:
             raise UnexpectedAnswer(f"{status} {body[:300]!r}")
         return json.loads(body)
+
+    async def status_of(self, request: bytes) -> int:
+        """The status of any answer; raises `ConnectionError` as `ask` does."""
+        status, _ = await self._sent(request)
+        return status
+
+    async def _sent(self, request: bytes) -> tuple[int, bytes]:
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

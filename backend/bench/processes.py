@@ -92,9 +92,15 @@ async def bare_loop(provider_port: int) -> AsyncIterator[BareLoop]:
 
 @asynccontextmanager
 async def service(
-    folder: Path, database_url: str, provider_port: int, pool_size: int = 20
+    folder: Path,
+    database_url: str,
+    provider_port: int,
+    pool_size: int = 20,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Service]:
     """One worker of the service, healthy; its log goes into `folder`.
+
+    Limits are out of the way unless `settings` set them, by the names of the environment.
 
     It runs in `folder`, so that no `.env` of the checkout changes what is measured.
 
@@ -103,7 +109,7 @@ async def service(
     """
     port = _free_port()
     arguments = ("-m", "uvicorn", "backend.main:app", "--workers", "1", "--port", str(port))
-    environment = _environment(database_url, provider_port, pool_size)
+    environment = {**_environment(database_url, provider_port, pool_size), **(settings or {})}
     with (folder / "service.log").open("ab") as log:
         started = perf_counter()
         async with _running(
@@ -122,6 +128,7 @@ def _environment(database_url: str, provider_port: int, pool_size: int) -> Mappi
         "DATABASE_POOL_SIZE": str(pool_size),
         "OPENAI_API_KEY": "bench",
         "OPENAI_BASE_URL": _base_url(provider_port),
+        "CHAT_CONCURRENCY": "1000",
         **dict.fromkeys(limits, "1000000/minute"),
     }
 

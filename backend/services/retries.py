@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.errors import AlreadyUndone, ConversationNotFound, ValidationFailed
 from backend.models import ID_MAX, MessageStatus
 from backend.services.conversations import DEAD, conversations, execute, messages
+from backend.services.quotas import Quota, admit_turn
 from backend.services.record import ToolCall, load_calls
 from backend.services.turns import Turn, TurnRequest, begin_turn, take_up
 
@@ -111,6 +112,7 @@ async def begin_or_resume(
     request: TurnRequest,
     *,
     history_limit: int,
+    quota: Quota,
     alive: dict[int, datetime | None],
 ) -> Turn | Answered | Busy:
     """Begin the turn that `request` means, or say why it need not, or cannot yet, be run.
@@ -123,6 +125,8 @@ async def begin_or_resume(
         ConversationNotFound: not there, deleted, or someone else's.
         ValidationFailed: the key came with another request before.
         AlreadyUndone: the turn under the key failed, and the person took back what it had done.
+        TooManyTurns: the user's quota of turns at once is taken, so none is begun or taken up.
+        BudgetSpent: the user's tokens of the day are.
         IntegrityError: the same key came at the same moment; look again.
     """
     found = await _keyed(session, user_id, request)
@@ -131,12 +135,14 @@ async def begin_or_resume(
         if found is not None and _lives(found, alive):
             found = None
     if found is None:
+        await admit_turn(session, user_id, quota)
         return await begin_turn(session, user_id, request, history_limit=history_limit)
     if found.status == MessageStatus.COMPLETE:
         calls = load_calls(found.tool_calls_json)
         return Answered(found.conversation_id, found.id, found.created_at, found.content, calls)
     if found.status == MessageStatus.RUNNING and not found.dead:
         return Busy(found.id, found.lease_until)
+    await admit_turn(session, user_id, quota)
     return await take_up(session, found.id, found.attempt, history_limit=history_limit)
 
 

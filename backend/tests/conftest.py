@@ -45,8 +45,12 @@ async def shared_database_url(postgres_url: str) -> AsyncIterator[str]:
 
 def make_settings(url: str, **values: Any) -> Settings:
     """Settings for a database, from nothing else: neither the environment nor a `.env`."""
-    given = {"openai_api_key": "a-key", "log_level": "WARNING"} | values
-    return Settings(_env_file=None, database_url=url, **given)
+    given: dict[str, Any] = {
+        "openai_api_key": "a-key",
+        "log_level": "WARNING",
+        "chat_concurrency": 100,
+    }
+    return Settings(_env_file=None, database_url=url, **given | values)
 
 
 @asynccontextmanager
@@ -75,7 +79,7 @@ def model() -> ScriptedModel:
 
 @pytest.fixture
 def settings(shared_database_url: str) -> Settings:
-    """The test's settings: the contract's defaults, on the shared database."""
+    """The test's settings: the contract's defaults, save for the turns at once."""
     return make_settings(shared_database_url)
 
 

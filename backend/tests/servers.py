@@ -52,6 +52,7 @@ async def serving(database_url: str, provider_url: str, **settings: str) -> Asyn
         "RATE_LIMIT_CHAT": "1000/minute",
         "RATE_LIMIT_HISTORY": "1000/minute",
         "RATE_LIMIT_TASKS": "1000/minute",
+        "CHAT_CONCURRENCY": "100",
         # so that what these processes run counts as covered
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     } | settings

@@ -1,6 +1,7 @@
 """What the environment may say, and what it may not."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,11 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.rate_limit_chat == "10/minute"
     assert settings.rate_limit_history == "30/minute"
     assert settings.rate_limit_tasks == "60/minute"
-    assert settings.rate_limit_storage_uri == "memory://"
+    assert settings.rate_limit_sign_in == "30/minute"
+    assert settings.rate_limit_storage_uri.get_secret_value() == "memory://"
+    assert settings.forwarded_allow_ips == "127.0.0.1"
+    assert settings.chat_concurrency == 3
+    assert settings.daily_token_budget is None
     assert settings.allowed_origins == ["http://localhost:3000"]
     assert settings.better_auth_secret is None
     assert settings.better_auth_url is None
@@ -111,7 +116,18 @@ def test_a_variable_of_something_else_is_let_be(monkeypatch: pytest.MonkeyPatch)
         ("RATE_LIMIT_CHAT", "ten a minute"),
         ("RATE_LIMIT_HISTORY", "-1/minute"),
         ("RATE_LIMIT_TASKS", "60/fortnight"),
-        ("RATE_LIMIT_STORAGE_URI", "redis://localhost"),
+        ("RATE_LIMIT_SIGN_IN", "often"),
+        ("RATE_LIMIT_STORAGE_URI", "localhost:6379"),
+        ("RATE_LIMIT_STORAGE_URI", "memcached://localhost"),
+        ("RATE_LIMIT_STORAGE_URI", "redis://"),
+        ("RATE_LIMIT_STORAGE_URI", "redis://localhost:port"),
+        ("FORWARDED_ALLOW_IPS", "proxy.example.com"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
+        ("FORWARDED_ALLOW_IPS", "*, 10.0.0.1"),
+        ("CHAT_CONCURRENCY", "0"),
+        ("CHAT_CONCURRENCY", "1001"),
+        ("DAILY_TOKEN_BUDGET", "0"),
+        ("DAILY_TOKEN_BUDGET", "many"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "localhost:3000"),
         ("ALLOWED_ORIGINS", "https://app.example.com/chat"),
@@ -171,7 +187,35 @@ def test_a_refusal_never_shows_a_secret(monkeypatch: pytest.MonkeyPatch, url: st
     assert refusal.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "memory://",
+        "redis://localhost",
+        "redis://:p%40ss@redis.example.com:6379/1",
+        "rediss://user:password@[::1]:6380/0?ssl_cert_reqs=required",
+    ],
+)
+def test_limits_are_counted_in_memory_or_in_redis(
+    monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("RATE_LIMIT_STORAGE_URI", uri)
+
+    assert load_settings().rate_limit_storage_uri.get_secret_value() == uri
+
+
+def test_a_redis_without_its_package_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RATE_LIMIT_STORAGE_URI", "redis://localhost")
+    monkeypatch.setitem(sys.modules, "redis", None)  # as if it were not installed
+
+    with pytest.raises(SettingsError, match=r"^RATE_LIMIT_STORAGE_URI: .*requirements-redis\.txt$"):
+        load_settings()
+
+
 def test_settings_never_show_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATE_LIMIT_STORAGE_URI", f"redis://:{SECRET}@localhost")
     monkeypatch.setenv("DATABASE_URL", f"postgresql://user:{SECRET}@localhost/todo")
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     monkeypatch.setenv("BETTER_AUTH_SECRET", SECRET)

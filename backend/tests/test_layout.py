@@ -25,9 +25,10 @@ RANKS = {
     "database": 1,
     "middleware": 1,
     "openapi": 1,
+    "counters": 1,
+    "rate_limiter": 1.5,
     "services": 2,
     "auth": 2,
-    "rate_limiter": 2,
     "agent": 3,
     "agent.chat_agent": 4,
     "leases": 3,
@@ -126,7 +127,7 @@ def test_only_config_reads_the_environment(module: str) -> None:
     assert not {"environ", "environb", "getenv", "dotenv"} & set(names(MODULES[module]))
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-redis"])
 def test_packages_are_pinned_and_hashed_and_no_address_is_named(name: str) -> None:
     wanted = re.findall(r"^[a-z][a-z0-9-]*", Path(CHECKOUT, f"{name}.in").read_text(), re.MULTILINE)
     text = Path(CHECKOUT, f"{name}.txt").read_text()

@@ -1,0 +1,77 @@
+"""What the assistant has cost, for the person it worked for."""
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict
+
+from backend.auth import CurrentUser, SignedInRoute
+from backend.database import SessionDep
+from backend.openapi import USAGE_ERRORS
+from backend.rate_limiter import rate_limit
+from backend.schemas import UtcDatetime
+from backend.services import quotas, usage
+from backend.turn import RuntimeDep
+
+router = APIRouter(prefix="/api/usage", tags=["usage"], route_class=SignedInRoute)
+
+Days = Annotated[int, Query(ge=1, le=90, description="How many days, today the last of them.")]
+
+
+class DayUsage(BaseModel):
+    """One model's turns of one day; tokens are null where the provider has counted none."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    date: date
+    provider: str | None
+    model: str | None
+    turns: int
+    failed_turns: int
+    uncounted_turns: int
+    """Those whose tokens nobody knows, so that the sums do not hold them."""
+    input_tokens: int | None
+    cached_tokens: int | None
+    """Of the input, those the provider had kept from an earlier request."""
+    output_tokens: int | None
+
+
+class TodayUsage(BaseModel):
+    """What counts against the budget of the day."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    used_tokens: int
+    budget_tokens: int | None
+    """Null where there is no limit."""
+    resets_at: UtcDatetime
+
+
+class UsageResponse(BaseModel):
+    days: list[DayUsage]
+    today: TodayUsage
+
+
+@router.get("", responses=USAGE_ERRORS, summary="Tokens used, by day and model")
+@rate_limit("history")
+async def read_usage(
+    request: Request,
+    user_id: CurrentUser,
+    session: SessionDep,
+    runtime: RuntimeDep,
+    days: Days = 30,
+) -> UsageResponse:
+    """Each day in UTC on which a turn began, newest first, and what is left of today's budget."""
+    used = await usage.list_usage(session, user_id, days)
+    today = await quotas.tokens_today(session, user_id)
+    return UsageResponse.model_validate(
+        {
+            "days": used,
+            "today": {
+                "used_tokens": today.used,
+                "budget_tokens": runtime.settings.daily_token_budget,
+                "resets_at": today.resets_at,
+            },
+        }
+    )
