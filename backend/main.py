@@ -15,6 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
 from backend.agent.providers import open_providers
+from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
 from backend.database import create_db_and_tables, create_engine, create_sessions
 from backend.embedded import start_embedded
@@ -45,6 +46,9 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         _set_tracing(settings)
         async with AsyncExitStack() as stack:
             await _open_database(app, settings, stack)
+            app.state.sign_in = await stack.enter_async_context(
+                open_sign_in(settings, app.state.autocommit_engine)
+            )
             app.state.rate_limits = create_rate_limits(settings)
             app.state.runtime = Runtime(
                 settings,

@@ -25,6 +25,7 @@ RANKS = {
     "database": 1,
     "middleware": 1,
     "openapi": 1,
+    "identity": 1.5,
     "services": 2,
     "auth": 2,
     "rate_limiter": 2,
