@@ -67,6 +67,7 @@ class KeyServer:
         self.status = 200
         self.body: bytes | None = None
         """What is answered in place of the list."""
+        self.asked = asyncio.Event()
         self.gate = asyncio.Event()
         """Answers wait for it; set unless a test clears it."""
         self.gate.set()
@@ -82,6 +83,7 @@ class KeyServer:
         try:
             await reader.readuntil(b"\r\n\r\n")
             self.fetches += 1
+            self.asked.set()
             await self.gate.wait()
             body = json.dumps({"keys": self.listed}).encode() if self.body is None else self.body
             status = f"{self.status} {HTTPStatus(self.status).phrase}"

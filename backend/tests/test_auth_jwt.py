@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI
-from sqlalchemy import event
 
 from backend.identity import key_set
 from backend.tests.conftest import client_of, make_settings, running
+from backend.tests.databases import statements_sent
 from backend.tests.key_server import KeyServer, SigningKey, private_key, serving_keys
 
 ALGORITHMS = ["EdDSA", "ES256", "ES512", "PS256", "RS256"]
@@ -99,15 +99,10 @@ async def test_a_jwt_is_believed_by_the_algorithm_of_its_key_alone(
 async def test_the_subject_is_the_user_and_no_session_is_asked_for(
     app: FastAPI, keys: KeyServer, key: SigningKey, alice_id: str, bob_id: str
 ) -> None:
-    statements: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        statements.append(statement)
-
-    event.listen(app.state.engine.sync_engine, "before_cursor_execute", note)
-    async with client_of(app, key.sign(keys.claims(sub=alice_id))) as alice:
-        made = await alice.post("/api/tasks", json={"title": "Mine"})
-        assert made.json()["user_id"] == alice_id
+    with statements_sent(app.state.engine) as statements:
+        async with client_of(app, key.sign(keys.claims(sub=alice_id))) as alice:
+            made = await alice.post("/api/tasks", json={"title": "Mine"})
+    assert made.json()["user_id"] == alice_id
     assert not [statement for statement in statements if "session" in statement]
     async with client_of(app, key.sign(keys.claims(sub=bob_id))) as bob:
         assert (await bob.get(f"/api/tasks/{made.json()['id']}")).status_code == 404
