@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     better_auth_issuer: str | None = None
     better_auth_audience: str | None = None
     better_auth_cookie: str = Field(default=SESSION_COOKIE, pattern=r"^[!#-+\--:<>-~]+$")
-    better_auth_session_table: str | None = None
+    better_auth_session_table: str | None = Field(default=None, pattern=r"^[^.\x00]+(\.[^\x00]+)?$")
     """A name to the letter, or `schema.table`. Unset: looked for."""
     better_auth_session_columns: Annotated[tuple[str, ...] | None, NoDecode] = None
     """Of the token, the user and the end of a session. Unset: looked for."""

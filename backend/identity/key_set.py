@@ -30,6 +30,9 @@ SET_MAX = 256 * 1024
 
 _UNREADABLE = (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError, RecursionError)
 
+_NO_KEY = (PyJWTError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
+"""What PyJWT makes of an entry that is no key it knows."""
+
 
 class KeySet:
     """The keys at one address, by their `kid`; requests that want them at once share a fetch."""
@@ -107,6 +110,6 @@ def _read_key(entry: dict[str, Any]) -> PyJWK | None:
         return None
     try:
         key = PyJWK(entry)
-    except (PyJWTError, ValueError, TypeError, KeyError):
+    except _NO_KEY:
         return None
     return key if key.algorithm_name in ALGORITHMS else None

@@ -41,8 +41,10 @@ class SessionTable:
                 layout = await find_layout(connection, self._settings)
         except Unreadable as problem:
             self._say(str(problem))
-        except ProgrammingError:  # the schema that was set is not ours to look into
-            self._say("no right to look for it")
+        except ProgrammingError as error:
+            if not isinstance(error.orig, InsufficientPrivilege):
+                raise
+            self._say("no right to look into its schema")
         else:
             self._query = owner_query(layout) if layout else None
             self._refusal = InvalidSession

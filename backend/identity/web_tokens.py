@@ -44,26 +44,16 @@ class WebTokens:
                 key of the set by the algorithm of that key.
             SignInUnavailable: the keys are out of reach.
         """
-        key = await self._keys.key(self._kid(token))
+        claimed = self._read(token)
+        key = await self._keys.key(_kid(claimed["header"]))
         if key is None:
             raise InvalidSession
-        return _user_id(self._read(token, key)["payload"]["sub"])
-
-    def _kid(self, token: str) -> str:
-        """The name of the key that the token claims to be signed with; nothing else of its
-        header is of use, least of all a key or an address of keys."""
-        claimed = self._read(token)
-        header = claimed["header"]
-        kid = header.get("kid")
-        _user_id(claimed["payload"]["sub"])
-        if header.get("alg") not in ALGORITHMS or not kid or len(kid) > KID_MAX:
-            raise InvalidSession
-        return cast(str, kid)
+        return str(self._read(token, key)["payload"]["sub"])
 
     def _read(self, token: str, key: PyJWK | None = None) -> dict[str, Any]:
         """Header and claims, the claims judged; the signature too where a key is given."""
         try:
-            return jwt.decode_complete(
+            read = jwt.decode_complete(
                 token,
                 key or "",
                 algorithms=[key.algorithm_name] if key else None,
@@ -74,9 +64,20 @@ class WebTokens:
             )
         except (PyJWTError, ValueError, TypeError):
             raise InvalidSession from None
+        user_id = read["payload"]["sub"]
+        if not (0 < len(user_id) <= USER_ID_MAX and user_id.isprintable()):
+            raise InvalidSession
+        return read
 
 
-def _user_id(sub: str) -> str:
-    if not (0 < len(sub) <= USER_ID_MAX and sub.isprintable()):
+def _kid(header: dict[str, Any]) -> str:
+    """The name of the key that a token claims to be signed with.
+
+    Nothing else of a header is of use, least of all a key in it or an address of keys.
+    """
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not (isinstance(algorithm, str) and isinstance(kid, str)):
         raise InvalidSession
-    return sub
+    if algorithm not in ALGORITHMS or not 0 < len(kid) <= KID_MAX:
+        raise InvalidSession
+    return kid

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from backend.identity import key_set
 from backend.tests import better_auth
-from backend.tests.conftest import make_settings, running
+from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.key_server import KeyServer, SigningKey, serving_keys
 from backend.tests.test_auth_jwt import ask, status_of
 
@@ -174,3 +174,32 @@ async def test_a_client_that_leaves_does_not_take_the_fetch_of_others_with_it(
     leaving.cancel()
     keys.gate.set()
     assert (await staying).status_code == 200
+
+
+async def test_no_log_line_holds_a_token_a_cookie_or_the_secret(
+    shared_database_url: str,
+    keys: KeyServer,
+    key: SigningKey,
+    alice_id: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = "a-secret-of-better-auth-0123456789"
+    token = await better_auth.sign_in(shared_database_url, alice_id)
+    settings = make_settings(
+        shared_database_url,
+        better_auth_url=keys.address,
+        better_auth_secret=secret,
+        log_level="DEBUG",
+    )
+    signed, forged = better_auth.signed(token, secret), better_auth.signed(token, "another")
+    sent = [key.sign(keys.claims()), SigningKey().sign(keys.claims()), token, signed, forged]
+    async with running(settings) as app:
+        for each in sent:
+            assert await status_of(app, each) in (200, 401)
+        async with client_of(app) as client:
+            cookie = f"better-auth.session_token={signed}"
+            assert (await client.get("/api/tasks", headers={"Cookie": cookie})).status_code == 200
+    log = capsys.readouterr().err
+    assert '"status": 401' in log
+    for private in (secret, token, *(part for each in sent for part in each.split("."))):
+        assert private not in log
