@@ -1,65 +1,89 @@
-"""Who is calling: Better Auth's session token, looked up anew for every request."""
+"""Who is calling: Better Auth's session or JWT, judged anew for every request."""
 
-import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import httpx2
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
-from fastapi.security import HTTPBearer
-from psycopg.errors import UndefinedTable
-from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from fastapi.security import APIKeyCookie, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from backend.config import SESSION_COOKIE, Settings
 from backend.errors import InvalidSession
+from backend.identity.cookies import cookie_counts, session_cookie
+from backend.identity.key_set import KeySet
+from backend.identity.sessions import SessionTable
+from backend.identity.tokens import bearer_of, is_jwt, plain_token, signed_token
+from backend.identity.web_tokens import WebTokens
 from backend.rate_limiter import limit_failed_sign_ins
 
-logger = logging.getLogger(__name__)
 
-_TOKEN_MAX = 512
+class SignIn:
+    """The ways to say who is calling, as the settings allow them; `app.state.sign_in`."""
 
-# Some generators of Better Auth make the column without a zone; it then holds UTC, whatever
-# the connection's time zone is.
-_SESSION_OWNER = text("""
-    SELECT "userId" FROM "session" WHERE token = :token AND
-      CASE pg_typeof("expiresAt")
-        WHEN 'timestamptz'::regtype THEN "expiresAt"::timestamptz > now()
-        ELSE "expiresAt"::timestamp > now() AT TIME ZONE 'UTC'
-      END
-""")
+    def __init__(
+        self, settings: Settings, sessions: SessionTable, web_tokens: WebTokens | None
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._web_tokens = web_tokens
+
+    async def user_of(self, request: Request) -> str:
+        """The caller's id. Where there is a bearer token, it alone counts, good or bad.
+
+        Raises:
+            InvalidSession: no token, or one that is malformed, unknown, expired or not for us.
+            SignInUnavailable: what judges the token is out of reach.
+        """
+        bearer = bearer_of(request.headers)
+        if bearer is None:
+            return await self._sessions.user_of(self._cookie_token(request))
+        if self._web_tokens is not None and is_jwt(bearer):
+            return await self._web_tokens.user_of(bearer)
+        token = plain_token(bearer) or signed_token(bearer, self._settings.better_auth_secret)
+        if token is None:
+            raise InvalidSession
+        return await self._sessions.user_of(token)
+
+    def _cookie_token(self, request: Request) -> str:
+        cookie = session_cookie(request.headers, self._settings.better_auth_cookie)
+        token = signed_token(cookie or "", self._settings.better_auth_secret)
+        allowed = self._settings.allowed_origins
+        if token is None or not cookie_counts(request.method, request.headers, allowed):
+            raise InvalidSession
+        return token
 
 
-def bearer_token(header: str | None) -> str | None:
-    """The token of an `Authorization: Bearer` header, the scheme in any case; else None."""
-    scheme, _, token = (header or "").strip().partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not 0 < len(token) <= _TOKEN_MAX:
-        return None
-    return token if token.isascii() and token.isprintable() and " " not in token else None
+@asynccontextmanager
+async def open_sign_in(settings: Settings, engine: AsyncEngine) -> AsyncIterator[SignIn]:
+    """Sign-in against the database of `engine`, which commits each statement by itself.
+
+    JWTs count only where `BETTER_AUTH_URL` says whose; their keys are fetched with the first.
+    """
+    sessions = SessionTable(engine, settings)
+    await sessions.look()
+    if settings.better_auth_url is None:
+        yield SignIn(settings, sessions, None)
+        return
+    async with httpx2.AsyncClient(follow_redirects=False) as client:
+        keys = KeySet(settings.jwks_url, client)
+        issued = WebTokens(keys, settings.jwt_issuer, settings.jwt_audience)
+        yield SignIn(settings, sessions, issued)
 
 
 @limit_failed_sign_ins
 async def authenticate(request: Request) -> str:
-    """The id of the user whose session the request carries, asked of Postgres each time.
+    """The id of the user whose session or JWT the request carries.
 
     Raises:
-        InvalidSession: no token, or one that is malformed, unknown or expired.
+        InvalidSession: there is none that counts.
         RateLimited: the client's address has failed too often.
+        SignInUnavailable: what judges it is out of reach.
     """
-    token = bearer_token(request.headers.get("authorization"))
-    if token is None:
-        raise InvalidSession
-    try:
-        async with request.app.state.autocommit_engine.connect() as connection:
-            user_id = await connection.scalar(_SESSION_OWNER, {"token": token})
-    except ProgrammingError as error:
-        if not isinstance(error.orig, UndefinedTable):
-            raise
-        logger.error('there is no "session" table: is this Better Auth\'s database?')
-        raise InvalidSession from None
-    if user_id is None:
-        raise InvalidSession
-    return str(user_id)
+    sign_in: SignIn = request.app.state.sign_in
+    return await sign_in.user_of(request)
 
 
 class SignedInRoute(APIRoute):
@@ -76,11 +100,24 @@ class SignedInRoute(APIRoute):
 
 
 _bearer = HTTPBearer(
-    auto_error=False, scheme_name="session", description="Better Auth's session token"
+    auto_error=False,
+    scheme_name="bearer",
+    description="Better Auth's session token, plain or signed, or a JWT of its plugin",
+)
+_cookie = APIKeyCookie(
+    auto_error=False,
+    scheme_name="cookie",
+    name=SESSION_COOKIE,
+    description="Better Auth's session cookie, perhaps with `__Secure-` before its name; for a"
+    " call that changes something it counts only with an `Origin` that is allowed",
 )
 
 
-async def current_user(request: Request, _: Annotated[object, Depends(_bearer)]) -> str:
+async def current_user(
+    request: Request,
+    _: Annotated[object, Depends(_bearer)],
+    __: Annotated[object, Depends(_cookie)],
+) -> str:
     """The caller's user id; asks for itself where the route is not a `SignedInRoute`."""
     known: str | None = getattr(request.state, "user_id", None)
     return known if known is not None else await authenticate(request)

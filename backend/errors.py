@@ -17,6 +17,7 @@
     │   └── BudgetSpent
     ├── AIServiceUnavailable      503  AI_SERVICE_UNAVAILABLE
     ├── DatabaseUnavailable       503  SERVICE_UNAVAILABLE
+    ├── SignInUnavailable         503  SERVICE_UNAVAILABLE
     └── Stopping                  503  SERVICE_UNAVAILABLE
 
 A service raises one; `install_error_handlers` renders it, and every error of the
@@ -188,6 +189,16 @@ class DatabaseUnavailable(AppError):
 
     def __init__(self, *, details: Any = None) -> None:
         super().__init__(details=details, headers={"Retry-After": "1"})
+
+
+class SignInUnavailable(AppError):
+    """What judges the token is out of reach: Better Auth's keys, or its table is not readable."""
+
+    status, code = 503, "SERVICE_UNAVAILABLE"
+    message = "The service is not available right now. Please try again in a moment."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "5"})
 
 
 class Stopping(AppError):

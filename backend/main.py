@@ -15,6 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
 from backend.agent.providers import open_providers
+from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
 from backend.counters import open_counters
 from backend.database import create_db_and_tables, create_engine, create_sessions
@@ -48,6 +49,9 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
             await _open_database(app, settings, stack)
             counters = await stack.enter_async_context(open_counters(settings))
             app.state.rate_limits = RateLimits(settings, counters)
+            app.state.sign_in = await stack.enter_async_context(
+                open_sign_in(settings, app.state.autocommit_engine)
+            )
             app.state.runtime = Runtime(
                 settings,
                 app.state.sessions,

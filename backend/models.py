@@ -1,7 +1,7 @@
 """The tables this service owns, and the limits of their fields.
 
 Better Auth's tables (`user`, `session`, `account`, `verification`) live in the same
-database and are not ours: they are read in `backend/auth.py` and nowhere declared here.
+database and are not ours: they are read in `backend/identity/` and nowhere declared here.
 """
 
 from datetime import UTC, datetime

@@ -1,5 +1,7 @@
 """Better Auth's side of the database, as its generator makes it, and people signed in there."""
 
+import base64
+import hmac
 import secrets
 from uuid import uuid4
 
@@ -30,9 +32,9 @@ async def add_user(url: str, name: str) -> str:
     return user_id
 
 
-async def sign_in(url: str, user_id: str, valid_for: str = "7 days") -> str:
+async def sign_in(url: str, user_id: str, valid_for: str = "7 days", *, prefix: str = "") -> str:
     """The token of a new session, `valid_for` an interval of Postgres (negative: expired)."""
-    token = secrets.token_hex(16)
+    token = prefix + secrets.token_hex(16)
     await execute(
         url,
         """INSERT INTO "session" ("id", "token", "userId", "expiresAt")
@@ -43,3 +45,9 @@ async def sign_in(url: str, user_id: str, valid_for: str = "7 days") -> str:
         valid_for,
     )
     return token
+
+
+def signed(token: str, secret: str) -> str:
+    """A token in its signed form, as it stands in the cookie before it is URL-encoded."""
+    digest = hmac.digest(secret.encode(), token.encode(), "sha256")
+    return f"{token}.{base64.b64encode(digest).decode()}"

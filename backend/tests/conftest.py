@@ -49,6 +49,7 @@ def make_settings(url: str, **values: Any) -> Settings:
         "openai_api_key": "a-key",
         "log_level": "WARNING",
         "chat_concurrency": 100,
+        "rate_limit_sign_in": "10000/minute",
     }
     return Settings(_env_file=None, database_url=url, **given | values)
 

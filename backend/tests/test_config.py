@@ -42,6 +42,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.allowed_origins == ["http://localhost:3000"]
     assert settings.better_auth_secret is None
     assert settings.better_auth_url is None
+    assert settings.better_auth_cookie == "better-auth.session_token"
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
 
 
@@ -137,6 +138,15 @@ def test_a_variable_of_something_else_is_let_be(monkeypatch: pytest.MonkeyPatch)
         ("OPENAI_API_KEY", "sk-é"),
         ("OPENAI_API_KEY", "a-key\n"),
         ("BETTER_AUTH_URL", "app.example.com"),
+        ("BETTER_AUTH_JWKS_URL", "/api/auth/jwks"),
+        ("BETTER_AUTH_JWKS_URL", "https://app.example.com/jwks"),
+        ("BETTER_AUTH_ISSUER", "https://app.example.com"),
+        ("BETTER_AUTH_AUDIENCE", "https://app.example.com"),
+        ("BETTER_AUTH_COOKIE", "a=b"),
+        ("BETTER_AUTH_COOKIE", "a; b"),
+        ("BETTER_AUTH_SESSION_TABLE", ".session"),
+        ("BETTER_AUTH_SESSION_COLUMNS", "token,user_id"),
+        ("BETTER_AUTH_SESSION_COLUMNS", "token,,expires_at"),
         ("RATE_LIMIT_CHAT", "0/minute"),
         ("RATE_LIMIT_TASKS", "1/0minute"),
         ("PORT", "65536"),
@@ -241,3 +251,43 @@ def test_the_offline_model_is_one_by_name(
     monkeypatch.setenv("OPENAI_MODEL", model)
 
     assert load_settings().offline is offline
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "jwks"),
+    [
+        ("https://app.example.com", "https://app.example.com", "/api/auth/jwks"),
+        ("https://app.example.com/", "https://app.example.com", "/api/auth/jwks"),
+        ("https://App.Example.com:443", "https://app.example.com", "/api/auth/jwks"),
+        ("http://localhost:80", "http://localhost", "/api/auth/jwks"),
+        ("http://localhost:3000", "http://localhost:3000", "/api/auth/jwks"),
+        ("https://app.example.com/auth", "https://app.example.com", "/jwks"),
+    ],
+)
+def test_issuer_audience_and_keys_follow_from_better_auths_address(
+    monkeypatch: pytest.MonkeyPatch, url: str, origin: str, jwks: str
+) -> None:
+    monkeypatch.setenv("BETTER_AUTH_URL", url)
+
+    settings = load_settings()
+
+    assert (settings.jwt_issuer, settings.jwt_audience) == (origin, origin)
+    assert settings.jwks_url == url.rstrip("/") + jwks
+
+
+def test_issuer_audience_and_keys_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETTER_AUTH_URL", "https://app.example.com")
+    monkeypatch.setenv("BETTER_AUTH_JWKS_URL", "http://auth.internal/jwks")
+    monkeypatch.setenv("BETTER_AUTH_ISSUER", "the-issuer")
+    monkeypatch.setenv("BETTER_AUTH_AUDIENCE", "the-chat")
+
+    settings = load_settings()
+
+    assert settings.jwks_url == "http://auth.internal/jwks"
+    assert (settings.jwt_issuer, settings.jwt_audience) == ("the-issuer", "the-chat")
+
+
+def test_columns_are_three_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETTER_AUTH_SESSION_COLUMNS", "token, user_id ,expires_at")
+
+    assert load_settings().better_auth_session_columns == ("token", "user_id", "expires_at")

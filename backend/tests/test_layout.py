@@ -27,6 +27,7 @@ RANKS = {
     "openapi": 1,
     "counters": 1,
     "rate_limiter": 1.5,
+    "identity": 1.5,
     "services": 2,
     "auth": 2,
     "agent": 3,

@@ -1,0 +1,82 @@
+"""Sessions of Better Auth, read from its table for each request and never written."""
+
+import logging
+from typing import Any
+
+from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTable
+from sqlalchemy import Select
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from backend.config import Settings
+from backend.errors import AppError, InvalidSession, SignInUnavailable
+from backend.identity.session_layout import Unreadable, find_layout, owner_query
+
+logger = logging.getLogger(__name__)
+
+_CHANGED = (UndefinedTable, UndefinedColumn, InsufficientPrivilege)
+"""What Postgres says where the table is no longer as it was found."""
+
+
+class SessionTable:
+    """Better Auth's session table, in whichever of its forms it has.
+
+    It is looked for at the start, and again where it was not there or has changed, since
+    Better Auth may come up after us.
+    """
+
+    def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
+        """`engine` commits each statement by itself."""
+        self._engine = engine
+        self._settings = settings
+        self._query: Select[Any] | None = None
+        self._refusal: type[AppError] = InvalidSession
+        self._said = ""
+
+    async def look(self) -> None:
+        """Find the table; where that fails, say so in one line, once for each reason."""
+        self._query, self._refusal = None, SignInUnavailable
+        try:
+            async with self._engine.connect() as connection:
+                layout = await find_layout(connection, self._settings)
+        except Unreadable as problem:
+            self._say(str(problem))
+        except ProgrammingError as error:
+            if not isinstance(error.orig, InsufficientPrivilege):
+                raise
+            self._say("no right to look into its schema")
+        else:
+            self._query = owner_query(layout) if layout else None
+            self._refusal = InvalidSession
+            self._say("" if layout else "there is none: is this Better Auth's database?")
+
+    def _say(self, problem: str) -> None:
+        if problem and problem != self._said:
+            logger.warning("Better Auth's session table cannot be read: %s", problem)
+        self._said = problem
+
+    async def user_of(self, token: str) -> str:
+        """The id of the user whose session it is, asked of Postgres each time.
+
+        Raises:
+            InvalidSession: the token is unknown or expired, or there is no session table.
+            SignInUnavailable: there is one that cannot be read.
+        """
+        if self._query is None:
+            await self.look()
+        try:
+            user_id = await self._owner(token)
+        except ProgrammingError as error:
+            if not isinstance(error.orig, _CHANGED):
+                raise
+            await self.look()
+            user_id = await self._owner(token)
+        if user_id is None:
+            raise InvalidSession
+        return str(user_id)
+
+    async def _owner(self, token: str) -> object:
+        if self._query is None:
+            raise self._refusal
+        async with self._engine.connect() as connection:
+            return await connection.scalar(self._query, {"token": token})

@@ -1,0 +1,143 @@
+"""Better Auth itself, in a Node process on the tests' Postgres, and people signed up there.
+
+The package is installed from npm once, beside `server.mjs`, and found again by later runs.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import make_url
+
+FOLDER = Path(__file__).with_name("better_auth_server")
+SECRET = "vG8$pT2!kR5@zN9#mW4%xQ7^bL1&cY6*"
+INSTALL_LIMIT = 180
+"""Seconds after which an installation is given up."""
+
+_INSTALL = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
+
+
+def install() -> None:
+    """Have what `package.json` names; who comes second waits for the first.
+
+    Skips the test where there is no Node or no way to npm's registry; CI has to have the latter.
+    """
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("not tried against the real Better Auth: node and npm are not installed")
+    with _alone_in(FOLDER):
+        wanted = FOLDER.joinpath("package.json").read_text()
+        stamp = FOLDER / "node_modules" / ".installed"
+        if not stamp.exists() or stamp.read_text() != wanted:
+            stamp.unlink(missing_ok=True)
+            _run(npm)
+            stamp.write_text(wanted)
+
+
+def _run(npm: str) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603  # our own words
+            [npm, *_INSTALL], cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_LIMIT
+        )
+        problem = done.stderr.strip() if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        problem = f"npm took more than {INSTALL_LIMIT} s"
+    if problem and os.environ.get("CI") == "true":
+        pytest.fail(f"npm could not install Better Auth: {problem}")
+    if problem:
+        reason = problem.splitlines()[0]
+        pytest.skip(f"not tried against the real Better Auth: npm could not install it: {reason}")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold `folder` against other test processes; let go of by the system if we die."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@dataclass
+class Person:
+    """Someone signed up, with all that Better Auth gave them and a browser that holds it."""
+
+    browser: httpx.AsyncClient
+    path: str
+    user_id: str
+    token: str
+    signed: str
+    cookie: str
+    """Name and value, as a browser sends them back."""
+
+    async def jwt(self) -> str:
+        """A JWT issued just now."""
+        answer = await self.browser.get(f"{self.path}/token")
+        token: str = answer.raise_for_status().json()["token"]
+        return token
+
+    async def sign_out(self) -> None:
+        (await self.browser.post(f"{self.path}/sign-out", json={})).raise_for_status()
+
+
+@dataclass
+class BetterAuth:
+    """A running `server.mjs`; each path of it is a Better Auth with options of its own."""
+
+    origin: str
+    database_url: str
+
+    @asynccontextmanager
+    async def person(self, path: str = "/api/auth") -> AsyncIterator[Person]:
+        """Someone new, signed up and in."""
+        async with httpx.AsyncClient(base_url=self.origin, headers={"Origin": self.origin}) as b:
+            email = f"{uuid4().hex}@example.com"
+            form = {"name": "Someone", "email": email, "password": uuid4().hex}
+            answer = (await b.post(f"{path}/sign-up/email", json=form)).raise_for_status()
+            signed_up = answer.json()
+            cookie = answer.headers["set-cookie"].partition(";")[0]
+            b.cookies.clear()  # one set as Secure would not go back over plain HTTP
+            b.headers["Cookie"] = cookie
+            token, signed = signed_up["token"], answer.headers["set-auth-token"]
+            yield Person(b, path, signed_up["user"]["id"], token, signed, cookie)
+
+    async def sign(self, **claims: object) -> str:
+        """A JWT of the first path's key with these claims; issuer and audience are its own."""
+        async with httpx.AsyncClient(base_url=self.origin) as client:
+            answer = await client.post("/sign", json=claims)
+            token: str = answer.raise_for_status().json()["token"]
+            return token
+
+
+@asynccontextmanager
+async def serving_better_auth(database_url: str) -> AsyncIterator[BetterAuth]:
+    """Better Auth on a database, in which it makes its own tables; gone at the end."""
+    address = make_url(database_url)
+    given = {"user": address.username, "database": address.database, "secret": SECRET}
+    words = json.dumps(given | {"host": address.query["host"]})
+    process = await asyncio.create_subprocess_exec(
+        "node", str(FOLDER / "server.mjs"), words, stdin=PIPE, stdout=PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        async with asyncio.timeout(30):
+            said = (await process.stdout.readline()).decode()
+        assert said.startswith("Serving at "), "Better Auth did not start"
+        yield BetterAuth(said.split()[-1], database_url)
+    finally:
+        process.stdin.close()
+        await process.wait()
