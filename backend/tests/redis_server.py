@@ -8,6 +8,7 @@ import socket
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from tempfile import gettempdir
 
 import pytest
 
@@ -29,7 +30,8 @@ class RedisServer:
     async def start(self) -> None:
         """Start it, on the same port each time; it answers when this returns."""
         assert PROGRAM
-        options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", "/tmp")  # noqa: S108  # nothing is written there
+        address = ("--port", str(self.port), "--bind", "127.0.0.1")
+        options = (*address, "--save", "", "--dir", gettempdir())
         self.process = await asyncio.create_subprocess_exec(PROGRAM, *options, stdout=PIPE)
         assert self.process.stdout
         async with asyncio.timeout(10):
