@@ -23,7 +23,7 @@ from backend.leases import keep_leases
 from backend.logs import configure_logging
 from backend.middleware import BodyLimit, ErrorBoundary, PlainStartFailure, RequestContext
 from backend.rate_limiter import create_rate_limits
-from backend.routes import chat, health, messages, tasks
+from backend.routes import chat, conversations, health, messages, tasks
 from backend.turn import Runtime
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     )
     app.state.stopping = False
     install_error_handlers(app)
-    for router in (chat.router, messages.router, tasks.router, health.router):
+    for router in (chat.router, conversations.router, messages.router, tasks.router, health.router):
         app.include_router(router)
     _add_middleware(app, settings)
     return app
@@ -98,7 +98,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         allow_credentials=True,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        expose_headers=["Retry-After", "X-Request-ID", "Idempotency-Replayed"],
+        expose_headers=[
+            *("Retry-After", "X-Request-ID", "Idempotency-Replayed"),
+            *("Link", "Location", "Content-Disposition"),
+        ],
     )
     app.add_middleware(RequestContext)
     app.add_middleware(PlainStartFailure)
