@@ -138,7 +138,7 @@ async def lists(postgres: Postgres, quick: bool) -> list[Figure]:
         common, _ = await _medians(running.port, lambda _: "/api/conversations?q=message", 30)
     return [
         *figures,
-        bounded("search, a word of one message", rare, SEARCH_MAX_MS, " ms"),
+        bounded("search, a word of few messages", rare, SEARCH_MAX_MS, " ms"),
         bounded("search, a word of 100,000", common, SEARCH_MAX_MS, " ms"),
         *await _plans(url, long),
     ]
