@@ -25,7 +25,7 @@ from backend.leases import keep_leases
 from backend.logs import configure_logging
 from backend.middleware import BodyLimit, ErrorBoundary, PlainStartFailure, RequestContext
 from backend.rate_limiter import RateLimitHeaders, RateLimits
-from backend.routes import chat, health, messages, tasks, usage
+from backend.routes import chat, conversations, health, messages, tasks, usage
 from backend.turn import Runtime
 
 logger = logging.getLogger(__name__)
@@ -74,8 +74,8 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     )
     app.state.stopping = False
     install_error_handlers(app)
-    for router in (chat.router, messages.router, tasks.router, usage.router, health.router):
-        app.include_router(router)
+    for part in (chat, conversations, messages, tasks, usage, health):
+        app.include_router(part.router)
     _add_middleware(app, settings)
     return app
 
@@ -111,6 +111,9 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             "RateLimit-Policy",
             "X-Request-ID",
             "Idempotency-Replayed",
+            "Link",
+            "Location",
+            "Content-Disposition",
         ],
     )
     app.add_middleware(RequestContext)

@@ -25,6 +25,8 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
+from backend.search import search_terms
+
 TITLE_MAX = 200
 DESCRIPTION_MAX = 1000
 TAGS_MAX = 20
@@ -157,6 +159,13 @@ class Conversation(SQLModel, table=True):
             "id",
             postgresql_where=text("deleted_at IS NULL AND archived_at IS NOT NULL"),
         ),
+        Index(
+            "ix_conversations_search",
+            text(search_terms("title")),
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+            postgresql_where=text("title IS NOT NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, sa_column=_identity())
@@ -220,6 +229,13 @@ class Message(SQLModel, table=True):
             "user_id",
             "created_at",
             postgresql_where=text("role = 'assistant'"),
+        ),
+        Index(
+            "ix_messages_search",
+            text(search_terms("content")),
+            postgresql_using="gin",
+            postgresql_with={"fastupdate": "off"},
+            postgresql_where=text("status = 'complete'"),
         ),
     )
 

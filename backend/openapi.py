@@ -94,7 +94,11 @@ ONE_TASK_ERRORS = error_answers(*SIGNED_IN, TaskNotFound)
 CHAT_ERRORS = error_answers(
     *SIGNED_IN, ConversationNotFound, TurnInProgress, AlreadyUndone, AIServiceUnavailable
 )
+CONVERSATION_ERRORS = error_answers(*SIGNED_IN)
 HISTORY_ERRORS = error_answers(*SIGNED_IN, ConversationNotFound)
+EXPORT_ANSWERS: Responses = HISTORY_ERRORS | {
+    200: {"description": "The file", "content": {"application/json": {}, "text/markdown": {}}}
+}
 UNDO_ERRORS = error_answers(
     *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged
 )

@@ -120,6 +120,11 @@ Title = Annotated[
     Text(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
     AfterValidator(storable),
 ]
+MessageText = Annotated[
+    str,
+    Text(strip_whitespace=True, min_length=1, max_length=MESSAGE_MAX),
+    AfterValidator(storable),
+]
 Description = Annotated[
     str, Text(max_length=DESCRIPTION_MAX), AfterValidator(storable), _null_means("")
 ]
@@ -207,11 +212,7 @@ class ChatRequest(BaseModel):
     conversation_id: Annotated[
         int | None, Field(description="A number, or its digits as a text."), BeforeValidator(_id)
     ] = None
-    message: Annotated[
-        str,
-        Text(strip_whitespace=True, min_length=1, max_length=MESSAGE_MAX),
-        AfterValidator(storable),
-    ]
+    message: MessageText
 
 
 class ToolCallResponse(BaseModel):

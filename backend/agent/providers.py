@@ -9,6 +9,7 @@ from agents import Model
 from backend.agent.provider import open_model
 from backend.config import OFFLINE_MODEL, Settings
 from backend.errors import ValidationFailed
+from backend.services.listing import StoredConversation
 from backend.services.turns import OpenedConversation
 
 
@@ -51,7 +52,7 @@ class Providers:
             ],
         )
 
-    def of_conversation(self, conversation: OpenedConversation) -> Choice:
+    def of_conversation(self, conversation: OpenedConversation | StoredConversation) -> Choice:
         """What answers there: its own choice, or the default where that is not set up any more."""
         try:
             return self.choose(conversation.provider, conversation.model)

@@ -15,6 +15,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from backend.bench.burst import burst
 from backend.bench.database import Postgres, postgres
 from backend.bench.limits import limits
+from backend.bench.lists import lists
 from backend.bench.report import Figure, say_figures, say_machine
 from backend.bench.startup import startup
 from backend.bench.statements import statements
@@ -25,6 +26,7 @@ type Section = Callable[[Postgres, bool], Awaitable[list[Figure]]]
 SECTIONS: dict[str, tuple[str, Section]] = {
     "throughput": ("Turns a second, 16 at once: service / bare Runner.run", throughput),
     "history": ("History of a conversation", history),
+    "lists": ("Lists in a large account and in a small one", lists),
     "burst": ("Turns that wait 4 s each, on a pool of 5 connections", burst),
     "limits": ("A full limit under load: one user floods, another works", limits),
     "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),

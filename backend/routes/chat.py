@@ -1,15 +1,16 @@
-"""One message becomes task changes and a saved answer; and what was said before."""
+"""One message becomes task changes and a saved answer."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from backend.auth import CurrentUser, SignedInRoute
-from backend.database import SessionDep
-from backend.openapi import CHAT_ERRORS, HISTORY_ERRORS
+from backend.conversation_schemas import ChatAnswer, ChatContent
+from backend.errors import ConversationNotFound
+from backend.openapi import CHAT_ERRORS
 from backend.rate_limiter import rate_limit
-from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey, MessageResponse
-from backend.services import conversations
+from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey
+from backend.services.conversations import read_id
 from backend.services.retries import Answered
 from backend.services.turns import TurnRequest
 from backend.turn import RuntimeDep, take_turn
@@ -53,19 +54,35 @@ async def chat(
     )
 
 
-@router.get(
-    "/conversations/{conversation_id}/messages",
-    responses=HISTORY_ERRORS,
-    summary="Read the newest messages of a conversation, oldest first",
+@router.post(
+    "/conversations/{conversation_id}/chat",
+    responses=CHAT_ERRORS,
+    summary="Send a message to the assistant in this conversation",
 )
-@rate_limit("history")
-async def list_messages(
+@rate_limit("chat")
+async def chat_here(
     request: Request,
+    response: Response,
     conversation_id: str,
+    body: ChatContent,
     user_id: CurrentUser,
-    session: SessionDep,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
-) -> list[MessageResponse]:
-    """The newest `limit` messages; an id of any shape that is not the caller's is a 404."""
-    found = await conversations.list_messages(session, user_id, conversation_id, limit=limit)
-    return [MessageResponse.model_validate(message) for message in found]
+    runtime: RuntimeDep,
+    idempotency_key: Key = None,
+) -> ChatAnswer:
+    """The same turn as that of `POST /api/chat`; what is answered is the assistant's message."""
+    number = read_id(conversation_id)
+    if number is None:
+        raise ConversationNotFound
+    turn = await take_turn(runtime, user_id, TurnRequest(number, body.content, idempotency_key))
+    if isinstance(turn, Answered):
+        response.headers["Idempotency-Replayed"] = "true"
+    return ChatAnswer.model_validate(
+        {
+            "id": turn.message_id,
+            "content": turn.response,
+            "tool_calls": turn.calls or None,
+            "tools_executed": list(dict.fromkeys(call["tool"] for call in turn.calls)),
+            "created_at": turn.created_at,
+            "conversation_id": turn.conversation_id,
+        }
+    )

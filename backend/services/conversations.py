@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, Executable, and_, bindparam, func, or_, select
+from sqlalchemy import CursorResult, Executable, Row, and_, bindparam, func, or_, select, tuple_
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import ConversationNotFound
 from backend.models import ID_MAX, MessageStatus, Role
+from backend.services.cursors import NEWEST, POSITION, Position, position_values
 from backend.services.record import ToolCall, load_calls
 
 messages = SQLModel.metadata.tables["messages"]
@@ -33,7 +34,7 @@ DEAD = and_(
 )
 """Running by its own word, but its process has let the lease lapse."""
 
-_SHOWN = or_(
+SHOWN = or_(
     messages.c.role == Role.USER,
     and_(messages.c.role == Role.ASSISTANT, messages.c.status == MessageStatus.COMPLETE),
     and_(
@@ -43,23 +44,23 @@ _SHOWN = or_(
     ),
 )
 _FIND = select(conversations.c.id).where(OWNED)
+_SAID = select(
+    messages.c.id,
+    messages.c.role,
+    messages.c.content,
+    messages.c.tool_calls_json,
+    messages.c.created_at,
+    messages.c.undone_at,
+).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
+_NEWEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
 _NEWEST = (
-    select(
-        messages.c.id,
-        messages.c.role,
-        messages.c.content,
-        messages.c.tool_calls_json,
-        messages.c.created_at,
-        messages.c.undone_at,
-    )
-    .where(
-        messages.c.conversation_id == bindparam("conversation"),
-        messages.c.id < bindparam("before"),
-        _SHOWN,
-    )
-    .order_by(messages.c.created_at.desc(), messages.c.id.desc())
+    _SAID.where(messages.c.id < bindparam("before"))
+    .order_by(*_NEWEST_FIRST)
     .limit(bindparam("limit"))
 )
+_PLACE = tuple_(messages.c.created_at, messages.c.id)
+_BEFORE = _SAID.where(_PLACE < POSITION).order_by(*_NEWEST_FIRST).limit(bindparam("limit"))
+_AFTER = _SAID.where(_PLACE > POSITION).order_by(*_PLACE).limit(bindparam("limit"))
 _ID = re.compile(r"[0-9]{1,19}")
 
 
@@ -73,6 +74,15 @@ class StoredMessage:
     tool_calls: list[ToolCall]
     created_at: datetime
     undone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """Some messages of a conversation, oldest first, and where older ones end, if there are."""
+
+    conversation_id: int
+    messages: list[StoredMessage]
+    next: Position | None
 
 
 async def execute(
@@ -89,22 +99,30 @@ def read_id(text: str) -> int | None:
     return number if 0 < number <= ID_MAX else None
 
 
+def _stored(row: Row[*tuple[Any, ...]]) -> StoredMessage:
+    id_, role, content, calls, created_at, undone_at = row
+    return StoredMessage(id_, role, content, load_calls(calls), created_at, undone_at)
+
+
 async def read_messages(
     session: AsyncSession, conversation_id: int, limit: int, before: int = ID_MAX
 ) -> list[StoredMessage]:
     """The newest `limit` messages with an id below `before`, oldest first."""
     values = {"conversation": conversation_id, "limit": limit, "before": before}
     rows = await execute(session, _NEWEST, values)
-    return [
-        StoredMessage(id_, role, content, load_calls(calls), created_at, undone_at)
-        for id_, role, content, calls, created_at, undone_at in reversed(rows.all())
-    ]
+    return [_stored(row) for row in reversed(rows.all())]
 
 
-async def list_messages(
-    session: AsyncSession, user_id: str, conversation_id: str, *, limit: int
+async def read_after(
+    session: AsyncSession, conversation_id: int, limit: int, after: Position
 ) -> list[StoredMessage]:
-    """The newest `limit` messages of a conversation, oldest first.
+    """The oldest `limit` messages behind a position, oldest first."""
+    values = position_values(after) | {"conversation": conversation_id, "limit": limit}
+    return [_stored(row) for row in await execute(session, _AFTER, values)]
+
+
+async def find_conversation(session: AsyncSession, user_id: str, conversation_id: str) -> int:
+    """The number of one of this user's conversations.
 
     `conversation_id` is whatever the client kept: an id of any shape that is not one of this
     user's conversations is not found.
@@ -118,4 +136,15 @@ async def list_messages(
     found = await execute(session, _FIND, {"conversation": number, "owner": user_id})
     if found.one_or_none() is None:
         raise ConversationNotFound
-    return await read_messages(session, number, limit)
+    return number
+
+
+async def read_page(
+    session: AsyncSession, conversation_id: int, *, limit: int, before: Position = NEWEST
+) -> MessagePage:
+    """The newest `limit` messages before a position."""
+    values = position_values(before) | {"conversation": conversation_id, "limit": limit + 1}
+    rows = (await execute(session, _BEFORE, values)).all()
+    shown = [_stored(row) for row in reversed(rows[:limit])]
+    older = Position(shown[0].created_at, shown[0].id) if len(rows) > limit else None
+    return MessagePage(conversation_id, shown, older)

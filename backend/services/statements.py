@@ -121,7 +121,8 @@ BEGIN_NEW = _begin(
 BEGIN_HERE = _begin(
     update(conversations)
     .where(OWNED)
-    .values(message_count=conversations.c.message_count + 2)
+    # a new message fetches the conversation back from the archive
+    .values(message_count=conversations.c.message_count + 2, archived_at=null())
     .returning(*_OPENED)
     .cte("opened")
 )

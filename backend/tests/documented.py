@@ -25,7 +25,16 @@ ROOT = Path(__file__).parents[2]
 
 _FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
-_TIMES = {"created_at", "updated_at", "completed_at", "undone_at", "after", "resets_at"}
+_TIMES = {
+    "created_at",
+    "updated_at",
+    "completed_at",
+    "archived_at",
+    "undone_at",
+    "after",
+    "resets_at",
+}
+_CURSOR = re.compile(r"[\w-]{40,}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -56,7 +65,8 @@ class Section(NamedTuple):
     def table(self) -> list[list[str]]:
         """The cells of its tables, without backticks and without their heads."""
         lines = re.findall(r"^\|(.*)\|$", self.text, re.MULTILINE)
-        cells = [[cell.strip("` ") for cell in line.split("|")] for line in lines]
+        split = [re.split(r"(?<!\\)\|", line) for line in lines]
+        cells = [[cell.strip("` ").replace(r"\|", "|") for cell in line] for line in split]
         heads = {number - 1 for number, row in enumerate(cells) if set(row[0]) == {"-"}}
         return [row for number, row in enumerate(cells) if not {number, number - 1} & heads]
 
@@ -73,13 +83,15 @@ def variables(dotenv: str) -> dict[str, str | None]:
 
 
 def timeless(value: Any, key: str = "") -> Any:
-    """`value` with one word for each time that a clock gave."""
+    """`value` with one word for each time that a clock gave, and for each cursor made of one."""
     if isinstance(value, dict):
         return {name: timeless(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [timeless(inner) for inner in value]
     if key == "date" and _DAY.fullmatch(str(value)):
         return "a day"
+    if key == "next" and isinstance(value, str):
+        return "a cursor"
     return "a time" if key in _TIMES and _TIME.fullmatch(str(value)) else value
 
 
@@ -99,7 +111,7 @@ def assert_answered(answer: httpx.Response, shown: str) -> None:
     phrase = HTTPStatus(answer.status_code).phrase
     assert status == f"HTTP/1.1 {answer.status_code} {phrase}", answer.text
     for name, value in (line.split(": ", 1) for line in headers):
-        found = answer.headers[name]
+        found = _CURSOR.sub("...", answer.headers[name])
         if name == "RateLimit":
             found, value = (re.sub(r";t=\d+$", "", each) for each in (found, value))
         assert found.isdecimal() if name == "Retry-After" else found == value

@@ -37,8 +37,9 @@ from backend.tests.scripting import calls, outputs, says, unsaved_turn
 from backend.tests.test_layout import RANKS
 
 SPECS = ROOT / "specs" / "006-chat-backend"
-CHAT_API = SPECS / "contracts" / "chat-api.md"
-TOOLS = SPECS / "contracts" / "tool-definitions.md"
+CONTRACTS = SPECS / "contracts"
+CHAT_API = CONTRACTS / "chat-api.md"
+TOOLS = CONTRACTS / "tool-definitions.md"
 README = ROOT / "README.md"
 PAGES = [*sorted(SPECS.rglob("*.md")), *ROOT.glob(README.name)]
 
@@ -98,7 +99,11 @@ async def play(section: Section, client: httpx.AsyncClient, url: str) -> None:
     for kind, text in blocks:
         match kind:
             case "http":
-                assert_answered(await send(client, text), next(blocks).text)
+                if "{next}" in text:
+                    text = text.replace("{next}", answer["next"])
+                sent = await send(client, text)
+                assert_answered(sent, next(blocks).text)
+                answer = json.loads(sent.text or "null")
             case "sql":
                 answer = await rows(url, text)
             case "sh" | "bash":
@@ -135,7 +140,8 @@ async def rows(url: str, query: str) -> list[dict[str, Any]]:
 async def test_every_route_has_an_example() -> None:
     paths = main.create_app(make_settings("postgresql://nobody@127.0.0.1:1/x")).openapi()["paths"]
     routes = {f"{method.upper()} {path}" for path, each in paths.items() for method in each}
-    asked = re.findall(r"^```http\n([A-Z]+ [^\s?]+)", CHAT_API.read_text(), re.MULTILINE)
+    pages = "".join(page.read_text() for page in CONTRACTS.glob("*.md"))
+    asked = re.findall(r"^```http\n([A-Z]+ [^\s?]+)", pages, re.MULTILINE)
 
     assert {re.sub(r"\{\w+\}", "1", route) for route in routes} <= set(asked)
 
