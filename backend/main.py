@@ -14,7 +14,9 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
+from backend.afterwork import keep_afterwork
 from backend.agent.providers import open_providers
+from backend.agent.tokens import load_tokenizer
 from backend.config import Settings, SettingsError, load_settings
 from backend.database import create_db_and_tables, create_engine, create_sessions
 from backend.embedded import start_embedded
@@ -46,14 +48,21 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         async with AsyncExitStack() as stack:
             await _open_database(app, settings, stack)
             app.state.rate_limits = create_rate_limits(settings)
+            await stack.enter_async_context(load_tokenizer())
+            autocommit = create_sessions(app.state.autocommit_engine)
+            providers = await stack.enter_async_context(open_providers(settings, model))
+            # one connection is always left for the other routes
+            places = asyncio.Semaphore(settings.database_pool_size - 1)
             app.state.runtime = Runtime(
                 settings,
                 app.state.sessions,
-                create_sessions(app.state.autocommit_engine),
-                await stack.enter_async_context(open_providers(settings, model)),
+                autocommit,
+                providers,
                 await stack.enter_async_context(keep_leases(app.state.sessions)),
-                # one connection is always left for the other routes
-                asyncio.Semaphore(settings.database_pool_size - 1),
+                places,
+                await stack.enter_async_context(
+                    keep_afterwork(settings, autocommit, providers, places)
+                ),
             )
             _warn_without_key(settings)
             _settle_heap()

@@ -45,8 +45,12 @@ async def shared_database_url(postgres_url: str) -> AsyncIterator[str]:
 
 def make_settings(url: str, **values: Any) -> Settings:
     """Settings for a database, from nothing else: neither the environment nor a `.env`."""
-    given = {"openai_api_key": "a-key", "log_level": "WARNING"} | values
-    return Settings(_env_file=None, database_url=url, **given)
+    given: dict[str, Any] = {
+        "openai_api_key": "a-key",
+        "log_level": "WARNING",
+        "ai_summaries": False,
+    }
+    return Settings(_env_file=None, database_url=url, **(given | values))
 
 
 @asynccontextmanager
@@ -65,6 +69,12 @@ def client_of(app: FastAPI, token: str | None = None) -> httpx.AsyncClient:
         headers={"Authorization": f"Bearer {token}"} if token else {},
         timeout=60,
     )
+
+
+async def settled(client: httpx.AsyncClient) -> None:
+    """Wait until the app behind `client` has done what its turns left to do."""
+    transport: Any = client._transport
+    await transport.app.state.runtime.afterwork.drain(seconds=20)
 
 
 @pytest.fixture
