@@ -92,7 +92,7 @@ async def bare_loop(provider_port: int) -> AsyncIterator[BareLoop]:
 
 @asynccontextmanager
 async def service(
-    folder: Path, database_url: str, provider_port: int, pool_size: int = 20
+    folder: Path, database_url: str, provider_port: int, pool_size: int = 20, **settings: str
 ) -> AsyncIterator[Service]:
     """One worker of the service, healthy; its log goes into `folder`.
 
@@ -103,7 +103,7 @@ async def service(
     """
     port = _free_port()
     arguments = ("-m", "uvicorn", "backend.main:app", "--workers", "1", "--port", str(port))
-    environment = _environment(database_url, provider_port, pool_size)
+    environment = {**_environment(database_url, provider_port, pool_size), **settings}
     with (folder / "service.log").open("ab") as log:
         started = perf_counter()
         async with _running(
