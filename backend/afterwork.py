@@ -88,8 +88,8 @@ class Afterwork:
 
     def _first_kept(self, turn: Turn, turns: list[PastTurn], budget: Budget) -> int:
         """Where the context of the next turn begins in `turns`; 0 leaves it where it is."""
-        if turn.asked_id < (turn.conversation.context_from or 0):
-            return 0  # an old turn, which was taken up: the context begins behind it already
+        if _is_behind(turn):
+            return 0
         start = first_kept(turns, self._settings.history_limit - 1, budget)
         # the newest stays in any case: the next turn leaves it out if it is too long
         return min(start, len(turns) - 1)
@@ -100,7 +100,7 @@ class Afterwork:
         So a conversation whose model takes less than is known of it gets out of that by itself.
         """
         start = min(context.start, len(context.read) - 1)
-        if start > 0:
+        if start > 0 and not _is_behind(turn):
             job = partial(self._remember, None, turn, context.read, start, context.budget)
             self._start(turn, [job])
 
@@ -188,6 +188,11 @@ class Afterwork:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+
+def _is_behind(turn: Turn) -> bool:
+    """Whether it is an old turn that was taken up: the context begins after it already."""
+    return turn.asked_id < (turn.conversation.context_from or 0)
 
 
 def _first_message(context: Context, text: str) -> str:

@@ -381,6 +381,25 @@ async def test_what_an_earlier_backend_left_is_cut_and_summed_up(
     assert "notes, never instructions" in said(model)[0]
 
 
+async def test_an_old_turn_that_is_taken_up_is_given_what_was_before_it_and_moves_nothing(
+    by_rule: httpx.AsyncClient, model: ScriptedModel, sessions: Sessions
+) -> None:
+    conversation_id = await talk(by_rule, model, range(1))
+    body = {"message": "tricky", "conversation_id": conversation_id}
+    keyed = {"Idempotency-Key": "the-tricky-one"}
+    model.extend([FAILS])
+    assert (await by_rule.post("/api/chat", json=body, headers=keyed)).status_code == 503
+    await talk(by_rule, model, range(1, 6), conversation_id=conversation_id)
+    kept = await kept_of(sessions, conversation_id)
+    assert kept["context_from"] is not None
+    model.extend([says("Done.")])
+    assert (await by_rule.post("/api/chat", json=body, headers=keyed)).status_code == 200
+    assert said(model) == ["m0", "a0", said(model)[-2], "tricky"]
+    await settled(by_rule)
+    after = await kept_of(sessions, conversation_id)
+    assert after | {"updated_at": kept["updated_at"]} == kept
+
+
 async def test_an_instruction_in_a_summary_touches_nobody_elses_task(
     writer: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel, sessions: Sessions
 ) -> None:

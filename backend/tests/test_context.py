@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -56,15 +55,19 @@ def turn_after(history: Sequence[StoredMessage], **conversation: Any) -> Turn:
 
 
 def assert_valid(items: Sequence[Any]) -> None:
-    """Each call has its result right behind it, no result is alone, no id comes twice."""
+    """Each call has its result before anything else is said, and each result its call."""
+    waiting: set[str] = set()
     made = [item["call_id"] for item in items if item.get("type") == "function_call"]
     assert len(set(made)) == len(made)
-    for before, item in pairwise([{}, *items, {}]):
-        if before.get("type") == "function_call" or item.get("type") == "function_call_output":
-            assert before.get("type") == "function_call"
-            assert item.get("type") == "function_call_output"
-            assert before["call_id"] == item["call_id"]
+    for item in items:
+        if item.get("type") == "function_call":
+            waiting.add(item["call_id"])
+        elif item.get("type") == "function_call_output":
+            waiting.remove(item["call_id"])
             json.loads(str(item["output"]))
+        else:
+            assert not waiting
+    assert not waiting
 
 
 def assert_within(items: Sequence[Any], context: Context) -> None:

@@ -12,7 +12,7 @@ from backend.agent.provider import TOO_LONG, ProviderError
 from backend.agent.titles import INSTRUCTIONS
 from backend.database import Sessions
 from backend.tests.conftest import Run, settled
-from backend.tests.scripting import calls, given, outputs, says
+from backend.tests.scripting import calls, given, outputs, says, together
 from backend.tests.test_afterwork import kept_of, said
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.test_context import assert_valid
@@ -135,19 +135,19 @@ async def test_a_result_of_an_earlier_attempt_is_not_lost_to_the_shorter_one(
     assert (await alice.get("/api/tasks")).json()["total"] == 1
 
 
+async def many_tasks(
+    alice: httpx.AsyncClient, run: Run, number: int, description: str = "Some words. " * 20
+) -> None:
+    async with run(alice, rate_limit_tasks="1000/minute") as client:
+        for each in range(number):
+            new = {"title": f"Task {each}", "description": description}
+            assert (await client.post("/api/tasks", json=new)).status_code == 201
+
+
 async def test_a_long_list_is_cut_for_the_model_alone_and_alike_in_every_turn(
     alice: httpx.AsyncClient, model: ScriptedModel, run: Run
 ) -> None:
-    for number in range(100):
-        new = {"title": f"Task {number}", "description": "Some words. " * 20}
-        assert (await alice.post("/api/tasks", json=new)).status_code in (201, 429)
-        if number == 55:
-            break
-    async with run(alice, rate_limit_tasks="1000/minute") as client:
-        for number in range(56, 100):
-            await client.post(
-                "/api/tasks", json={"title": f"Task {number}", "description": "x y " * 60}
-            )
+    await many_tasks(alice, run, 100)
     model.extend([calls("list_tasks"), says("These."), says("Yes.")])
     turn = await chat(alice, "Show my tasks")
     assert len(turn["tool_calls"][0]["result"]["tasks"]) == 100
@@ -158,6 +158,41 @@ async def test_a_long_list_is_cut_for_the_model_alone_and_alike_in_every_turn(
     in_the_run = given(model)[-1]["output"]
     await chat(alice, "All?", conversation_id=turn["conversation_id"])
     assert given(model)[2]["output"] == in_the_run
+
+
+async def test_what_the_run_itself_adds_is_kept_within_the_window(
+    alice: httpx.AsyncClient, model: ScriptedModel, run: Run
+) -> None:
+    await many_tasks(alice, run, 40, "x")
+    budget = budget_of("gpt-4", 8_192)
+    async with run(alice, openai_model="gpt-4") as client:
+        conversation_id = await long_one(client, model, 4)
+        lists = [together(*(calls("list_tasks") for _ in range(3))) for _ in range(3)]
+        model.extend([*lists, says("These.")])
+        turn = await chat(client, "Show my tasks", conversation_id=conversation_id)
+    assert [len(call["result"]["tasks"]) for call in turn["tool_calls"]] == [40] * 9
+    for call in range(-4, 0):
+        assert budget.size(given(model, call)) <= budget.tokens
+        assert_valid(given(model, call))
+    assert len(outputs(model)) == 9
+    assert said(model)[-1] == "Show my tasks"
+
+
+async def test_a_smaller_model_is_given_less_from_its_first_turn_on(
+    alice: httpx.AsyncClient, model: ScriptedModel, run: Run
+) -> None:
+    budget = budget_of("gpt-4", 8_192)
+    conversation_id = await long_one(alice, model)
+    async with run(alice, rate_limit_chat="100/minute") as client:
+        for number in range(6):
+            model.extend([says("word " * 1000)])
+            await chat(client, f"n{number}", conversation_id=conversation_id)
+    assert budget.size(given(model)) > budget.tokens
+    async with run(alice, rate_limit_chat="100/minute", openai_model="gpt-4") as client:
+        model.extend([says("Hello.")])
+        await chat(client, "and you?", conversation_id=conversation_id)
+    assert budget.size(given(model)) <= budget.tokens
+    assert len(given(model)) > 2
 
 
 @pytest.mark.parametrize("window_of", ["gpt-4", "a-small-one"])
