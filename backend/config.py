@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     history_limit: int = Field(default=50, ge=2, le=50)
     """Messages the model is given at the most, the new one included."""
 
+    ai_summaries: bool = True
+    """Whether the model writes titles and summaries; else, and if it fails, a rule does."""
+
     rate_limit_chat: str = "10/minute"
     rate_limit_history: str = "30/minute"
     rate_limit_tasks: str = "60/minute"

@@ -14,7 +14,9 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
+from backend.afterwork import keep_afterwork
 from backend.agent.providers import open_providers
+from backend.agent.tokens import load_tokenizer
 from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
 from backend.counters import open_counters
@@ -46,21 +48,14 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         configure_logging(settings.log_level)
         _set_tracing(settings)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(load_tokenizer())
             await _open_database(app, settings, stack)
             counters = await stack.enter_async_context(open_counters(settings))
             app.state.rate_limits = RateLimits(settings, counters)
             app.state.sign_in = await stack.enter_async_context(
                 open_sign_in(settings, app.state.autocommit_engine)
             )
-            app.state.runtime = Runtime(
-                settings,
-                app.state.sessions,
-                create_sessions(app.state.autocommit_engine),
-                await stack.enter_async_context(open_providers(settings, model)),
-                await stack.enter_async_context(keep_leases(app.state.sessions)),
-                # one connection is always left for the other routes
-                asyncio.Semaphore(settings.database_pool_size - 1),
-            )
+            app.state.runtime = await _open_runtime(app, settings, model, stack)
             _warn_without_key(settings)
             _settle_heap()
             yield
@@ -91,6 +86,24 @@ async def _open_database(app: FastAPI, settings: Settings, stack: AsyncExitStack
     app.state.engine = engine
     app.state.sessions = create_sessions(engine)
     app.state.autocommit_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+async def _open_runtime(
+    app: FastAPI, settings: Settings, model: Model | None, stack: AsyncExitStack
+) -> Runtime:
+    autocommit = create_sessions(app.state.autocommit_engine)
+    providers = await stack.enter_async_context(open_providers(settings, model))
+    # one connection is always left for the other routes
+    places = asyncio.Semaphore(settings.database_pool_size - 1)
+    return Runtime(
+        settings,
+        app.state.sessions,
+        autocommit,
+        providers,
+        await stack.enter_async_context(keep_leases(app.state.sessions)),
+        places,
+        await stack.enter_async_context(keep_afterwork(settings, autocommit, providers, places)),
+    )
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:

@@ -173,7 +173,7 @@ class Conversation(SQLModel, table=True):
     message_count: int = Field(
         default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
     )
-    """Rows begun here; the history's cut is taken from it, so that it moves in steps."""
+    """Rows begun here."""
     title: str | None = Field(default=None, sa_column=Column(String(TITLE_MAX), nullable=True))
     provider: str | None = Field(default=None, sa_column=_word(PROVIDER_MAX))
     """The name of a configured provider; null follows the settings."""

@@ -15,12 +15,14 @@ from fastapi import Depends, Request
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.afterwork import Afterwork
 from backend.agent.admission import Place
+from backend.agent.budget import budget_of
 from backend.agent.chat_agent import create_agent, run_agent
-from backend.agent.context import build_input
+from backend.agent.context import Context, build_context
 from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
-from backend.agent.provider import ProviderError, RunModel
-from backend.agent.providers import Providers
+from backend.agent.provider import TOO_LONG, ProviderError, RunModel
+from backend.agent.providers import Choice, Providers
 from backend.agent.tools import create_tools_for_user
 from backend.config import Settings
 from backend.database import Sessions, open_session
@@ -61,6 +63,7 @@ class Runtime:
     providers: Providers
     leases: Leases
     places: asyncio.Semaphore
+    afterwork: Afterwork
 
 
 async def _runtime(request: Request) -> Runtime:
@@ -99,16 +102,18 @@ async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest) -> Fin
         begun = await _begin(runtime, place, user_id, request)
         if isinstance(begun, Answered):
             return begun
-        turn, context = begun
+        turn, day = begun
         with runtime.leases.hold(turn):
             try:
-                answer = await _run(runtime, place, user_id, request, turn, context)
-                await _end(runtime, lambda session: finish_turn(session, turn, answer))
+                answer, context = await _run(runtime, place, user_id, request, turn, day)
+                title = runtime.afterwork.title_by_rule(turn, context, request.text)
+                await _end(runtime, lambda session: finish_turn(session, turn, answer, title))
             except BaseException as error:
                 done = await asyncio.shield(_close_failed(runtime, turn, error))
                 if failure := _failure(turn, done, error):
                     raise failure from error
                 raise
+    runtime.afterwork.begin(turn, context, request.text, answer)
     return Finished(turn.conversation_id, turn.message_id, turn.created_at, answer, turn.calls)
 
 
@@ -164,17 +169,45 @@ def _note_lease(alive: dict[int, datetime | None], busy: Busy) -> None:
 
 
 async def _run(
-    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, turn: Turn, context: str
-) -> str:
-    limit = runtime.settings.ai_timeout_seconds
+    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, turn: Turn, day: str
+) -> tuple[str, Context]:
+    """The answer, and what it was given to; within the limit, however many runs it takes.
+
+    A model that finds its input too long gets half of it, once, if nothing has been done yet.
+    """
+    end = asyncio.get_running_loop().time() + runtime.settings.ai_timeout_seconds
     choice = runtime.providers.of_conversation(turn.conversation)
     turn.provider, turn.model = choice
+    budget = budget_of(choice.model, runtime.providers.window(choice))
+    messages = runtime.settings.history_limit
+    context = build_context(turn, day, request.text, budget, messages)
+    done = len(turn.calls), len(turn.earlier)
+    try:
+        return await _attempt(runtime, place, user_id, turn, context, end), context
+    except ProviderError as error:
+        if error.reason != TOO_LONG or done != (len(turn.calls), len(turn.earlier)):
+            raise
+    context = build_context(turn, day, request.text, budget.halved(context.items), messages)
+    async with Place(runtime.places) as another:
+        try:
+            return await _attempt(runtime, another, user_id, turn, context, end), context
+        except ProviderError as error:
+            if error.reason == TOO_LONG:
+                runtime.afterwork.shorten(turn, context)
+            raise
+
+
+async def _attempt(
+    runtime: Runtime, place: Place, user_id: str, turn: Turn, context: Context, end: float
+) -> str:
+    """Run a fresh agent on `context` until `end` at the latest, by the loop's clock."""
     async with open_session(runtime.sessions) as session:
         tools = create_tools_for_user(user_id, session, turn)
-        model = RunModel(runtime.providers.model(choice), place, turn.spending)
-        agent = create_agent(model, tools)
+        model = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
+        agent = create_agent(RunModel(model, place, turn.spending), tools)
+        limit = end - asyncio.get_running_loop().time()
         try:
-            return await run_agent(agent, build_input(turn, context, request.text), turn, limit)
+            return await run_agent(agent, context, turn, limit)
         finally:
             # a run that is cut off ends before the tool it has cancelled, which needs its session
             async with turn.calling:

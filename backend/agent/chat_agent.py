@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 
 from agents import (
     Agent,
@@ -13,10 +13,11 @@ from agents import (
     Tool,
     ToolErrorFormatterArgs,
     ToolExecutionConfig,
-    TResponseInputItem,
     UserError,
 )
+from agents.run_config import CallModelData, ModelInputData
 
+from backend.agent.context import Context
 from backend.agent.prompt import INSTRUCTIONS, empty_answer
 from backend.agent.provider import ProviderError
 from backend.services.record import changes, strip_unstorable
@@ -58,25 +59,28 @@ def create_agent(model: Model, tools: list[Tool]) -> Agent[Turn]:
     return Agent(name="todo-assistant", instructions=INSTRUCTIONS, model=model, tools=tools)
 
 
-async def run_agent(
-    agent: Agent[Turn], input_items: Sequence[TResponseInputItem], turn: Turn, limit: float
-) -> str:
-    """Run `agent` on `input_items` for `limit` seconds at the most; its answer, never empty.
+async def run_agent(agent: Agent[Turn], context: Context, turn: Turn, limit: float) -> str:
+    """Run `agent` on `context` for `limit` seconds at the most; its answer, never empty.
 
-    What its tools did is in the turn's record, however this ends.
+    Each call of the model is given what fits. What its tools did is in the turn's record,
+    however this ends.
 
     Raises:
         ProviderError: the model gave no answer, or not within the limit.
         Exception: whatever a tool raised because it could not go on.
     """
+
+    def fit(given: CallModelData[Turn]) -> ModelInputData:
+        return ModelInputData(context.fit(given.model_data.input), given.model_data.instructions)
+
     try:
         async with asyncio.timeout(limit):
             result = await Runner.run(
                 agent,
-                list(input_items),
+                context.items,
                 context=turn,
                 max_turns=MAX_MODEL_CALLS,
-                run_config=_RUN,
+                run_config=replace(_RUN, call_model_input_filter=fit),
                 error_handlers={
                     "max_turns": _stop_at_limit,
                     "model_refusal": _pass_on_refusal,

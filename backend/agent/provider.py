@@ -33,11 +33,15 @@ _PLAIN_MAX = 300
 """Characters of arguments that cannot be nested too deeply to be read."""
 
 
+TOO_LONG = "context_too_long"
+
+
 class ProviderError(Exception):
     """The model gave no answer.
 
     `reason` is one of `timeout`, `connection`, `rate_limited`, `refused`, `unavailable`,
-    `not_configured`, `bad_answer`; `retry_after` is in seconds, where the provider said it.
+    `not_configured`, `bad_answer`, `context_too_long`; `retry_after` is in seconds, where the
+    provider said it.
     """
 
     def __init__(self, reason: str, retry_after: int | None = None) -> None:
@@ -119,6 +123,8 @@ def as_provider_error(error: Exception) -> ProviderError:
             return ProviderError("timeout")
         case APIConnectionError():
             return ProviderError("connection")
+        case APIStatusError(code="context_length_exceeded"):
+            return ProviderError(TOO_LONG)
         case APIStatusError(status_code=429):
             return ProviderError("rate_limited", _retry_after(error))
         case APIStatusError(status_code=status) if status >= 500:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from agents import Model
 
 from backend.agent.provider import open_model
+from backend.agent.windows import context_window
 from backend.config import OFFLINE_MODEL, Settings
 from backend.errors import ValidationFailed
 from backend.services.listing import StoredConversation
@@ -61,6 +62,10 @@ class Providers:
 
     def model(self, choice: Choice) -> Model:
         return self._models[choice]
+
+    def window(self, choice: Choice) -> int:
+        """Tokens that the model takes at once, input and answer together."""
+        return context_window(choice.model)
 
 
 @asynccontextmanager

@@ -220,7 +220,7 @@ def _specify(arguments: type[BaseModel], name: str, run: Run) -> _Specification:
     return _Specification(frozenset(arguments.model_fields), run, template)
 
 
-_TOOLS = (
+TOOLS = (
     _specify(_AddTask, "add_task", _add_task),
     _specify(_ListTasks, "list_tasks", _list_tasks),
     _specify(_CompleteTask, "complete_task", _complete_task),
@@ -247,7 +247,7 @@ def create_tools_for_user(user_id: str, session: AsyncSession, turn: Turn) -> li
         bound.strict_json_schema = True
         return bound
 
-    return [bind(tool) for tool in _TOOLS]
+    return [bind(tool) for tool in TOOLS]
 
 
 async def _call(

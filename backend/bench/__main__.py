@@ -13,6 +13,7 @@ from pathlib import Path
 from uvicorn.loops.auto import auto_loop_factory
 
 from backend.bench.burst import burst
+from backend.bench.context import context
 from backend.bench.database import Postgres, postgres
 from backend.bench.limits import limits
 from backend.bench.lists import lists
@@ -30,6 +31,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "burst": ("Turns that wait 4 s each, on a pool of 5 connections", burst),
     "limits": ("A full limit under load: one user floods, another works", limits),
     "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),
+    "context": ("What a conversation of 200 turns sends, beside its last 50 messages", context),
     "start": ("Start to the first healthy answer", startup),
 }
 

@@ -127,6 +127,7 @@ def _environment(database_url: str, provider_port: int, pool_size: int) -> Mappi
         "DATABASE_URL": database_url,
         "DATABASE_POOL_SIZE": str(pool_size),
         "OPENAI_API_KEY": "bench",
+        "AI_SUMMARIES": "false",
         "OPENAI_BASE_URL": _base_url(provider_port),
         "CHAT_CONCURRENCY": "1000",
         **dict.fromkeys(limits, "1000000/minute"),

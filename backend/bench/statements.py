@@ -9,6 +9,7 @@ from backend.bench.database import Postgres, add_conversations, token_of
 from backend.bench.load import Connection, http_request
 from backend.bench.processes import provider, service
 from backend.bench.report import Figure, bounded
+from backend.bench.throughput import LONG, WITHIN
 
 STATEMENTS_GOAL = 8
 TRANSACTIONS_GOAL = 3
@@ -55,7 +56,8 @@ async def statements(postgres: Postgres, quick: bool) -> list[Figure]:
         service(postgres.folder, url, port) as running,
         Connection(running.port) as connection,
     ):
-        [long] = add_conversations(url, 1, 50)
+        [long] = add_conversations(url, 1, WITHIN)
+        [full] = add_conversations(url, 1, LONG)
         postgres.log_statements()
 
         async def counted(message: str, conversation: int | None = None) -> Counts:
@@ -72,10 +74,12 @@ async def statements(postgres: Postgres, quick: bool) -> list[Figure]:
             await counted("Hello") if not quick else None
         new, continued = await counted("Hello"), await counted("Hello", long)
         adding = await counted("Add buy oat milk")
+        moving = await counted("Hello", full)
     return [
         *_figures("plain turn, new conversation", new, goal=True),
-        *_figures("plain turn, 50 messages", continued, goal=True),
+        *_figures(f"plain turn, {WITHIN} messages", continued, goal=True),
         *_figures("add_task turn", adding, goal=False),
+        *_figures("turn after which the context moves", moving, goal=False),
     ]
 
 

@@ -216,6 +216,7 @@ def environment(database_url: str, provider_url: str) -> dict[str, str]:
         "DATABASE_URL": database_url,
         "OPENAI_API_KEY": "a-key",
         "OPENAI_BASE_URL": provider_url,
+        "AI_SUMMARIES": "false",
         "AI_TIMEOUT_SECONDS": str(RUN_LIMIT),
         "CHAT_CONCURRENCY": "1000",
         **dict.fromkeys(limits, "100000/minute"),

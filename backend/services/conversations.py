@@ -61,6 +61,13 @@ _NEWEST = (
 _PLACE = tuple_(messages.c.created_at, messages.c.id)
 _BEFORE = _SAID.where(_PLACE < POSITION).order_by(*_NEWEST_FIRST).limit(bindparam("limit"))
 _AFTER = _SAID.where(_PLACE > POSITION).order_by(*_PLACE).limit(bindparam("limit"))
+_first = messages.alias("first")
+_began = select(_first.c.created_at).where(_first.c.id == bindparam("since")).scalar_subquery()
+# the instant by itself, so that the index is read no further back than that
+_NEWEST_SINCE = _NEWEST.where(
+    messages.c.created_at >= _began,
+    or_(messages.c.created_at > _began, messages.c.id >= bindparam("since")),
+)
 _ID = re.compile(r"[0-9]{1,19}")
 
 
@@ -105,12 +112,23 @@ def _stored(row: Row[*tuple[Any, ...]]) -> StoredMessage:
 
 
 async def read_messages(
-    session: AsyncSession, conversation_id: int, limit: int, before: int = ID_MAX
+    session: AsyncSession,
+    conversation_id: int,
+    limit: int,
+    before: int = ID_MAX,
+    since: int | None = None,
 ) -> list[StoredMessage]:
-    """The newest `limit` messages with an id below `before`, oldest first."""
-    values = {"conversation": conversation_id, "limit": limit, "before": before}
-    rows = await execute(session, _NEWEST, values)
-    return [_stored(row) for row in reversed(rows.all())]
+    """The newest `limit` messages with an id below `before`, oldest first.
+
+    `since` is the id of the first one that is read, if there are not more than `limit` from
+    there; without one it is that of the conversation.
+    """
+    values = {"conversation": conversation_id, "limit": limit, "before": before, "since": since}
+    rows = await execute(session, _NEWEST if since is None else _NEWEST_SINCE, values)
+    return [
+        StoredMessage(id_, role, content, load_calls(calls), created_at, undone_at)
+        for id_, role, content, calls, created_at, undone_at in reversed(rows.all())
+    ]
 
 
 async def read_after(

@@ -174,7 +174,10 @@ _ANSWERED = (
 FINISH = (
     update(conversations)
     .where(conversations.c.id == _ANSWERED.c.conversation_id)
-    .values(updated_at=func.clock_timestamp())
+    .values(
+        updated_at=func.clock_timestamp(),
+        title=func.coalesce(conversations.c.title, bindparam("named", type_=Text)),
+    )
     .returning(conversations.c.id)
 )
 FAIL = (

@@ -16,9 +16,8 @@ Nothing here commits: the caller's transaction does.
 
 import asyncio
 import json
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -76,12 +75,14 @@ class Turn:
     """A turn under way: its rows, what came before it, and the calls made so far."""
 
     conversation: OpenedConversation
+    asked_id: int
+    """The person's row."""
     message_id: int
     """The assistant's row, the run's journal."""
     created_at: datetime
     """Of that row."""
     history: list[StoredMessage]
-    """Oldest first, the person's new message not among them."""
+    """From where the context begins, oldest first, the person's new message not among them."""
     attempt: int = 1
     provider: str | None = None
     model: str | None = None
@@ -103,21 +104,13 @@ class TurnClosed(Exception):
     """The row is not this attempt's to write any more, so it may change nothing."""
 
 
-CUT_STEP = 10
-"""Messages by which the start of the history moves on, so that a prompt cache keeps hitting."""
+READ_TIMES = 2
+"""How many times the messages that a model is given are read at the most.
 
-
-def messages_to_keep(count: int, limit: int) -> int:
-    """How many of the newest of `count` stored messages the model is given, `limit` at the most.
-
-    The first one kept moves on by `CUT_STEP` at a time (less where `limit` is small), so the
-    number kept goes up and down between `limit - CUT_STEP` and `limit`. A count that is too
-    low, since an earlier backend still writes rows it does not count, cuts nothing.
-    """
-    if count <= limit:
-        return limit
-    step = min(CUT_STEP, max(2, limit // 2))
-    return count - math.ceil((count - limit) / step) * step
+More than that stand behind the beginning of the context only where it has not been moved on:
+in a conversation of an earlier backend, or after failures. Read, they are cut in the steps in
+which it would have been.
+"""
 
 
 async def begin_turn(
@@ -125,7 +118,7 @@ async def begin_turn(
 ) -> Turn:
     """Write both rows of a turn and read the history before it.
 
-    `history_limit` counts the new message, so `history_limit - 1` older ones come at the most.
+    `history_limit` is how many messages the model is given; `READ_TIMES` as many may come.
 
     Raises:
         ConversationNotFound: not there, deleted, or someone else's.
@@ -147,13 +140,23 @@ async def begin_turn(
         raise ConversationNotFound
     history = []
     if request.conversation_id is not None:
-        keep = messages_to_keep(row.message_count - 2, history_limit - 1)
-        history = await read_messages(session, row.id, keep, before=row.reply_to)
-    return Turn(_opened(row), row.message_id, row.created_at, history)
+        history = await _history(session, row, history_limit)
+    return Turn(_opened(row), row.reply_to, row.message_id, row.created_at, history)
+
+
+async def _history(
+    session: AsyncSession, row: Row[*tuple[Any, ...]], history_limit: int
+) -> list[StoredMessage]:
+    limit = READ_TIMES * history_limit
+    since = row.context_from
+    if since is not None and since > row.reply_to:
+        since = None
+    return await read_messages(session, row.id, limit, before=row.reply_to, since=since)
 
 
 def _opened(row: Row[*tuple[Any, ...]]) -> OpenedConversation:
-    return OpenedConversation(
+    """For an old turn that is taken up, the summary of what came after it is left out."""
+    opened = OpenedConversation(
         row.id,
         row.message_count,
         row.title,
@@ -163,6 +166,9 @@ def _opened(row: Row[*tuple[Any, ...]]) -> OpenedConversation:
         row.summary,
         row.summary_to,
     )
+    if row.summary_to is not None and row.summary_to > row.reply_to:
+        return replace(opened, summary=None)
+    return opened
 
 
 async def take_up(
@@ -171,10 +177,11 @@ async def take_up(
     """Begin the next attempt at a failed turn, whose row the caller has locked."""
     values = {"message": message_id, "of_attempt": attempt}
     row = (await execute(session, statements.TAKE_UP, values)).one()
-    history = await read_messages(session, row.id, history_limit - 1, before=row.reply_to)
+    history = await _history(session, row, history_limit)
     calls = load_calls(row.tool_calls_json)
     return Turn(
         _opened(row),
+        row.reply_to,
         message_id,
         row.created_at,
         history,
@@ -210,16 +217,19 @@ async def record_call(session: AsyncSession, turn: Turn, call: ToolCall) -> None
         raise TurnClosed
 
 
-async def finish_turn(session: AsyncSession, turn: Turn, answer: str) -> None:
+async def finish_turn(
+    session: AsyncSession, turn: Turn, answer: str, title: str | None = None
+) -> None:
     """Write the answer in place of the journal's sentence and move the conversation up.
 
+    `title` becomes the conversation's, where it has none.
     Doing it again changes nothing, so it can be tried again when a connection was lost.
 
     Raises:
         TurnClosed: the turn was closed, or taken up, by someone else.
     """
     if (
-        await execute(session, statements.FINISH, _written(turn, answer=answer))
+        await execute(session, statements.FINISH, _written(turn, answer=answer, named=title))
     ).one_or_none() is None:
         raise TurnClosed
 

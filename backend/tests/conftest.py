@@ -50,6 +50,7 @@ def make_settings(url: str, **values: Any) -> Settings:
         "log_level": "WARNING",
         "chat_concurrency": 100,
         "rate_limit_sign_in": "10000/minute",
+        "ai_summaries": False,
     }
     return Settings(_env_file=None, database_url=url, **given | values)
 
@@ -70,6 +71,12 @@ def client_of(app: FastAPI, token: str | None = None) -> httpx.AsyncClient:
         headers={"Authorization": f"Bearer {token}"} if token else {},
         timeout=60,
     )
+
+
+async def settled(client: httpx.AsyncClient) -> None:
+    """Wait until the app behind `client` has done what its turns left to do."""
+    transport: Any = client._transport
+    await transport.app.state.runtime.afterwork.drain(seconds=20)
 
 
 @pytest.fixture

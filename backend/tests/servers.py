@@ -46,6 +46,7 @@ async def serving(database_url: str, provider_url: str, **settings: str) -> Asyn
         "PATH": os.environ["PATH"],
         "PORT": "0",
         "LOG_LEVEL": "ERROR",
+        "AI_SUMMARIES": "false",
         "DATABASE_URL": database_url,
         "OPENAI_API_KEY": "a-key",
         "OPENAI_BASE_URL": provider_url,

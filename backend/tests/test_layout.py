@@ -35,6 +35,7 @@ RANKS = {
     "agent": 3,
     "agent.chat_agent": 4,
     "leases": 3,
+    "afterwork": 4,
     "turn": 4.5,
     "routes": 5,
     "main": 6,

@@ -19,7 +19,7 @@ from backend import demo, main, models
 from backend.agent.tools import create_tools_for_user
 from backend.config import Settings
 from backend.errors import AppError, NotFound
-from backend.tests.conftest import client_of, make_settings, running
+from backend.tests.conftest import client_of, make_settings, running, settled
 from backend.tests.databases import execute as execute_sql
 from backend.tests.databases import temporary_database
 from backend.tests.documented import (
@@ -105,6 +105,7 @@ async def play(section: Section, client: httpx.AsyncClient, url: str) -> None:
                 assert_answered(sent, next(blocks).text)
                 answer = json.loads(sent.text or "null")
             case "sql":
+                await settled(client)
                 answer = await rows(url, text)
             case "sh" | "bash":
                 answer = [await execute(client, words) for words in commands(text)][-1]

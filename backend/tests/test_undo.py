@@ -9,7 +9,7 @@ import pytest
 from agents.testing import ScriptedModel
 from sqlalchemy import text
 
-from backend.agent.context import UNDONE
+from backend.agent.history import UNDONE
 from backend.database import Sessions
 from backend.tests.conftest import Run
 from backend.tests.scripting import Step, calls, given, says, together
