@@ -8,7 +8,13 @@ from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
 from backend.openapi import CHAT_ERRORS, HISTORY_ERRORS
 from backend.rate_limiter import rate_limit
-from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey, MessageResponse
+from backend.schemas import (
+    ChatRequest,
+    ChatResponse,
+    IdempotencyKey,
+    MessageResponse,
+    TimeZoneName,
+)
 from backend.services import conversations
 from backend.services.retries import Answered
 from backend.services.turns import TurnRequest
@@ -24,6 +30,14 @@ Key = Annotated[
     ),
 ]
 
+TimeZone = Annotated[
+    TimeZoneName,
+    Header(
+        alias="X-Timezone",
+        description="The person's time zone by its IANA name, in which today is today.",
+    ),
+]
+
 
 @router.post("/chat", responses=CHAT_ERRORS, summary="Send a message to the assistant")
 @rate_limit("chat")
@@ -34,13 +48,14 @@ async def chat(
     user_id: CurrentUser,
     runtime: RuntimeDep,
     idempotency_key: Key = None,
+    time_zone: TimeZone = "UTC",
 ) -> ChatResponse:
     """Take one turn: the message and what the assistant does and answers are saved.
 
     Once the turn has begun the message is kept and what was done is on record, whatever happens
     after; the same message again, after a failure or under the same key, is the same turn.
     """
-    asked = TurnRequest(body.conversation_id, body.message, idempotency_key)
+    asked = TurnRequest(body.conversation_id, body.message, idempotency_key, time_zone)
     turn = await take_turn(runtime, user_id, asked)
     if isinstance(turn, Answered):
         response.headers["Idempotency-Replayed"] = "true"

@@ -14,11 +14,13 @@ BACKEND = Path(__file__).parents[1]
 CHECKOUT = BACKEND.parent
 
 RANKS = {
-    "config": 0,
+    "provider_settings": 0,
     "errors": 0,
     "logs": 0,
     "models": 0,
     "embedded": 0,
+    "config": 0.5,
+    "envelope": 0.5,
     "migrations": 0.5,
     "recurrence": 1,
     "schemas": 1,

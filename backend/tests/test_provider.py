@@ -132,7 +132,7 @@ FAULTS = {
     "wrong key": Fault(Failure(401, code="invalid_api_key"), "refused"),
     "forbidden": Fault(Failure(403), "refused"),
     "no such model": Fault(Failure(404, code="model_not_found"), "refused"),
-    "context too long": Fault(CONTEXT_TOO_LONG, "refused"),
+    "context too long": Fault(CONTEXT_TOO_LONG, "context_too_long"),
     "too many requests": Fault(Failure(429, headers=AT_ONCE), "rate_limited"),
     "its own fault": Fault(Failure(500, headers=AT_ONCE), "unavailable"),
     "overloaded": Fault(Failure(503, headers=AT_ONCE), "unavailable"),
