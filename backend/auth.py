@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from backend.config import SESSION_COOKIE, Settings
+from backend.config import Settings
 from backend.errors import InvalidSession
 from backend.identity.cookies import cookie_counts, session_cookie
 from backend.identity.key_set import KeySet
@@ -18,6 +18,7 @@ from backend.identity.sessions import SessionTable
 from backend.identity.tokens import bearer_of, is_jwt, plain_token, signed_token
 from backend.identity.web_tokens import WebTokens
 from backend.rate_limiter import limit_failed_sign_ins
+from backend.sign_in_settings import SESSION_COOKIE
 
 
 class SignIn:

@@ -4,47 +4,84 @@ Every variable is described in `.env.example`. A value that cannot work is refus
 start with one line that names the variable.
 """
 
+import json
 import re
-from functools import cached_property
-from importlib.util import find_spec
-from ipaddress import ip_network
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
-from limits import parse_many
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-OFFLINE_MODEL = "offline"
-SESSION_COOKIE = "better-auth.session_token"
-"""Better Auth's own name; over TLS it puts `__Secure-` before it."""
-
-_REDIS = r"rediss?://([^\s@/?#]*@)?([\w.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/\d*)?(\?[^\s#]*)?"
+from backend.limit_settings import LimitSettings
+from backend.provider_settings import (
+    ANTHROPIC_URL,
+    OFFLINE_MODEL,
+    OPENAI,
+    Address,
+    Api,
+    ModelName,
+    OfferedModel,
+    Provider,
+    ProviderName,
+    Secret,
+    refuse_incomplete,
+    usable,
+)
+from backend.sign_in_settings import SignInSettings
 
 
 class SettingsError(Exception):
     """The environment cannot work; the text is one line a variable and quotes no value."""
 
 
-class Settings(BaseSettings):
+def _variable(name: object) -> SecretStr:
+    """The secret in the variable of this name, in the environment or in `.env`."""
+    if not isinstance(name, str) or not re.fullmatch("[A-Z][A-Z0-9_]{0,99}", name):
+        raise ValueError("must be the name of a variable, such as GROQ_API_KEY")
+    alias: str = name
+
+    class Variable(BaseSettings):
+        model_config = _SOURCES
+        value: SecretStr | None = Field(default=None, validation_alias=alias)
+
+    found = Variable().value
+    if found is None:
+        raise ValueError("names a variable that is not set")
+    return found
+
+
+_SOURCES = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+
+class Settings(LimitSettings, SignInSettings):
     """The environment, typed and checked; read once, handed to `create_app`."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = _SOURCES
 
     database_url: SecretStr | None = None
     """Unset: the embedded Postgres."""
     database_pool_size: int = Field(default=10, ge=2, le=200)
     """Connections of this process at the most; there is no overflow."""
 
-    openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
-    openai_model: str = Field(default="gpt-4o-mini", min_length=1)
-    openai_api: Literal["responses", "chat_completions"] = "responses"
+    openai_api_key: Secret = None
+    openai_base_url: Address = None
+    openai_model: ModelName = "gpt-4o-mini"
+    openai_api: Api = "responses"
     """The wire format: OpenAI speaks both, most other servers only `chat_completions`."""
     openai_tracing: bool = False
     """Send traces, with the texts in them, to OpenAI."""
+    anthropic_api_key: Secret = None
+    anthropic_model: ModelName = "claude-sonnet-4-5"
+    providers: Annotated[dict[ProviderName, Provider], NoDecode] = Field(default={})
+    """Further providers by name, and what is different of a built-in one."""
+    default_provider: ProviderName | None = None
+    """Whose first model answers where a conversation names none; None: OPENAI_MODEL."""
     ai_timeout_seconds: float = Field(default=30.0, gt=0, le=600)
     """The limit of a whole run, all its model calls and tools together."""
     history_limit: int = Field(default=50, ge=2, le=50)
@@ -53,34 +90,7 @@ class Settings(BaseSettings):
     ai_summaries: bool = True
     """Whether the model writes titles and summaries; else, and if it fails, a rule does."""
 
-    rate_limit_chat: str = "10/minute"
-    rate_limit_history: str = "30/minute"
-    rate_limit_tasks: str = "60/minute"
-    rate_limit_sign_in: str = "30/minute"
-    """Failed sign-ins of one client address."""
-    rate_limit_storage_uri: SecretStr = SecretStr("memory://")
-    """`memory://`, where each process counts for itself, or a Redis; it may hold a password."""
-    forwarded_allow_ips: str = "127.0.0.1"
-    """Proxies whose X-Forwarded-For names the client: addresses and networks, or `*` for all."""
-    chat_concurrency: int = Field(default=3, ge=1, le=1000)
-    """Turns of one person that may run at once, over all processes."""
-    daily_token_budget: int | None = Field(default=None, ge=1)
-    """Input and output tokens of one person's turns in a day of UTC; None is no limit."""
-
-    allowed_origins: Annotated[list[str], NoDecode] = ["http://localhost:3000"]
-
-    better_auth_secret: SecretStr | None = None
-    """Set: a signature that is wrong is refused before the database is asked."""
-    better_auth_url: str | None = None
-    """Set: JWTs of this Better Auth count."""
-    better_auth_jwks_url: str | None = None
-    better_auth_issuer: str | None = None
-    better_auth_audience: str | None = None
-    better_auth_cookie: str = Field(default=SESSION_COOKIE, pattern=r"^[!#-+\--:<>-~]+$")
-    better_auth_session_table: str | None = Field(default=None, pattern=r"^[^.\x00]+(\.[^\x00]+)?$")
-    """A name to the letter, or `schema.table`. Unset: looked for."""
-    better_auth_session_columns: Annotated[tuple[str, ...] | None, NoDecode] = None
-    """Of the token, the user and the end of a session. Unset: looked for."""
+    allowed_origins: Annotated[list[str], NoDecode] = Field(default=["http://localhost:3000"])
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -95,26 +105,6 @@ class Settings(BaseSettings):
         scheme = value.get_secret_value().partition("://")[0] if value else "postgresql"
         if scheme not in ("postgres", "postgresql"):
             raise ValueError("must start with postgresql:// or postgres://")
-        return value
-
-    @field_validator("openai_api_key")
-    @classmethod
-    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-            raise ValueError("must be plain letters, digits and signs, without blanks")
-        return value
-
-    @field_validator(
-        "rate_limit_chat", "rate_limit_history", "rate_limit_tasks", "rate_limit_sign_in"
-    )
-    @classmethod
-    def _parsable_limit(cls, value: str) -> str:
-        try:
-            possible = all(item.amount > 0 and item.multiples > 0 for item in parse_many(value))
-        except ValueError:
-            possible = False
-        if not possible or re.search(r"(?<!\d)0+\s*(?:/|[a-z])", value.lower()):
-            raise ValueError("must be a limit such as 10/minute")
         return value
 
     @field_validator("allowed_origins", mode="before")
@@ -134,77 +124,66 @@ class Settings(BaseSettings):
                 )
         return value
 
-    @field_validator("openai_base_url", "better_auth_url", "better_auth_jwks_url")
+    @field_validator("providers", mode="before")
     @classmethod
-    def _http_url(cls, value: str | None) -> str | None:
-        if value and not (urlsplit(value).scheme in ("http", "https") and urlsplit(value).netloc):
-            raise ValueError("must be an http:// or https:// address")
-        return value
-
-    @field_validator("better_auth_jwks_url", "better_auth_issuer", "better_auth_audience")
-    @classmethod
-    def _for_jwts(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and not info.data.get("better_auth_url"):
-            raise ValueError("is of no use without BETTER_AUTH_URL")
-        return value
-
-    @field_validator("better_auth_session_columns", mode="before")
-    @classmethod
-    def _three_names(cls, value: object) -> object:
+    def _from_json(cls, value: object) -> object:
         if isinstance(value, str):
-            value = tuple(part.strip() for part in value.split(","))
-            if len(value) != 3 or not all(value):
-                raise ValueError("must be three names such as token,user_id,expires_at")
-        return value
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                raise ValueError("must be a JSON object of providers by name") from None
+        if not isinstance(value, dict):
+            raise ValueError("must be a JSON object of providers by name")
+        return {name: cls._with_key(name, entry) for name, entry in value.items()}
 
-    @field_validator("rate_limit_storage_uri")
     @classmethod
-    def _known_storage(cls, value: SecretStr) -> SecretStr:
-        uri = value.get_secret_value()
-        if uri.startswith(("redis://", "rediss://")) and find_spec("redis") is None:
-            raise ValueError("needs a package: pip install -r requirements-redis.txt")
-        if uri != "memory://" and not re.fullmatch(_REDIS, uri):
-            raise ValueError("must be memory:// or redis://[user:password@]host[:port][/database]")
-        return value
-
-    @field_validator("forwarded_allow_ips")
-    @classmethod
-    def _addresses(cls, value: str) -> str:
+    def _with_key(cls, provider: str, entry: object) -> object:
+        """The entry with the key itself where it names a variable, so that none stands in it."""
+        if not isinstance(entry, dict) or entry.get("key") is None:
+            return entry
         try:
-            _ = value == "*" or [ip_network(part.strip()) for part in value.split(",")]
-        except ValueError:
-            raise ValueError(
-                "must list addresses or networks such as 10.0.0.0/8, or be *"
-            ) from None
+            return entry | {"key": _variable(entry["key"])}
+        except ValueError as error:
+            raise ValueError(f"{provider}.key: {error}") from None
+
+    @field_validator("providers")
+    @classmethod
+    def _complete(cls, value: dict[str, Provider]) -> dict[str, Provider]:
+        refuse_incomplete(value)
         return value
 
-    @cached_property
+    @model_validator(mode="after")
+    def _known_default(self) -> Self:
+        if self.default_provider not in (None, *self.offered) and not self.lacks_key:
+            raise ValueError(f"DEFAULT_PROVIDER: must be one of: {', '.join(self.offered)}")
+        return self
+
+    @property
     def offline(self) -> bool:
-        """Whether the built-in model answers instead of a provider."""
+        """Whether OPENAI_MODEL names the built-in model instead of a provider's."""
         return self.openai_model == OFFLINE_MODEL
 
-    @cached_property
-    def jwks_url(self) -> str:
-        """Where Better Auth lists its public keys; a path in its address stands for /api/auth."""
-        if self.better_auth_jwks_url:
-            return self.better_auth_jwks_url
-        url = (self.better_auth_url or "").rstrip("/")
-        return f"{url}/jwks" if urlsplit(url).path else f"{url}/api/auth/jwks"
+    @property
+    def lacks_key(self) -> bool:
+        """Whether the default is a model of OpenAI that has no key: chat then answers 503."""
+        by_default = self.default_provider in (None, OPENAI) and not self.offline
+        return by_default and OPENAI not in self.offered
 
-    @cached_property
-    def jwt_issuer(self) -> str:
-        return self.better_auth_issuer or self._better_auth_origin
-
-    @cached_property
-    def jwt_audience(self) -> str:
-        return self.better_auth_audience or self._better_auth_origin
-
-    @cached_property
-    def _better_auth_origin(self) -> str:
-        """As a browser writes it: in lower case, without a path and without the usual port."""
-        url = urlsplit(self.better_auth_url or "")
-        host = url.netloc.rpartition("@")[2].lower()
-        return f"{url.scheme}://{host.removesuffix({'http': ':80', 'https': ':443'}[url.scheme])}"
+    @property
+    def offered(self) -> dict[str, Provider]:
+        """The providers that may answer, by name; without its key a built-in one is not there."""
+        openai = Provider(
+            base_url=self.openai_base_url,
+            key=self.openai_api_key,
+            api=self.openai_api,
+            models={} if self.offline else {self.openai_model: OfferedModel()},
+        )
+        anthropic = Provider(
+            base_url=ANTHROPIC_URL,
+            key=self.anthropic_api_key,
+            models={self.anthropic_model: OfferedModel()},
+        )
+        return usable(openai, anthropic, self.providers)
 
 
 def load_settings() -> Settings:
@@ -218,9 +197,13 @@ def load_settings() -> Settings:
     except UnicodeDecodeError:
         raise SettingsError(".env: is not UTF-8 text") from None
     except ValidationError as error:
-        lines = (
-            f"{'.'.join(str(part).upper() for part in fault['loc'][:1])}: "
-            f"{fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_input=False, include_url=False)
-        )
-        raise SettingsError("; ".join(lines)) from None
+        faults = error.errors(include_input=False, include_url=False)
+        raise SettingsError("; ".join(map(_line, faults))) from None
+
+
+def _line(fault: ErrorDetails) -> str:
+    """`PORT: must be ...`, or `PROVIDERS: groq.base_url: must be ...`; names only, no value."""
+    variable, *path = [str(part)[:50] for part in fault["loc"]] or [""]
+    said = fault["msg"].removeprefix("Value error, ")
+    line = ": ".join(filter(None, [variable.upper(), ".".join(path), said]))
+    return re.sub("[^ -~]", "?", line)

@@ -10,7 +10,8 @@ import string
 import psycopg
 from pydantic import SecretStr
 
-from backend.config import OFFLINE_MODEL, Settings
+from backend.config import Settings
+from backend.provider_settings import OFFLINE_MODEL
 
 USER_ID = "demo"
 SESSION_DAYS = 7
@@ -67,7 +68,8 @@ SELECT coalesce(
 def settings_for(settings: Settings, url: str) -> Settings:
     """`settings` on the database at `url`, with the offline model where they name no other."""
     chosen: dict[str, object] = {"database_url": SecretStr(url)}
-    if not settings.model_fields_set & {"openai_api_key", "openai_base_url", "openai_model"}:
+    named = {"openai_api_key", "openai_base_url", "openai_model", "default_provider"}
+    if not settings.model_fields_set & named:
         chosen["openai_model"] = OFFLINE_MODEL
     return settings.model_copy(update=chosen)
 

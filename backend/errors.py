@@ -15,29 +15,28 @@
     ├── RateLimited               429  RATE_LIMIT_EXCEEDED
     │   ├── TooManyTurns
     │   └── BudgetSpent
-    ├── AIServiceUnavailable      503  AI_SERVICE_UNAVAILABLE
     ├── DatabaseUnavailable       503  SERVICE_UNAVAILABLE
     ├── SignInUnavailable         503  SERVICE_UNAVAILABLE
-    └── Stopping                  503  SERVICE_UNAVAILABLE
+    ├── Stopping                  503  SERVICE_UNAVAILABLE
+    └── ChatError                 500                          details.reason
+        ├── AIServiceUnavailable  503  AI_SERVICE_UNAVAILABLE  timeout, connection, ...
+        ├── ContextTooLong        503  AI_SERVICE_UNAVAILABLE  context_too_long
+        ├── ToolFailed            500  INTERNAL_SERVER_ERROR   tool_failed
+        └── TurnInterrupted       503  SERVICE_UNAVAILABLE     stopping
+            ├── DatabaseLost      503  SERVICE_UNAVAILABLE     database
+            └── TurnTakenUp       409  TURN_IN_PROGRESS        taken_up
 
-A service raises one; `install_error_handlers` renders it, and every error of the
-framework, in the one envelope of the contract. Nothing else builds an error body.
+A service raises one; `backend.envelope` renders it, and every error of the framework, in the
+one envelope of the contract.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from psycopg import errors as pg_errors
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from starlette.exceptions import HTTPException
-
-logger = logging.getLogger(__name__)
 
 
 class AppError(Exception):
@@ -167,28 +166,14 @@ class BudgetSpent(RateLimited):
     message = "Today's allowance for the assistant is used up. It is renewed at midnight UTC."
 
 
-class AIServiceUnavailable(AppError):
-    """The model gave no answer: slow past the limit, down, refusing, misconfigured, no key.
-
-    `retry_after` is the provider's own advice in seconds, where it gave one.
-    """
-
-    status, code = 503, "AI_SERVICE_UNAVAILABLE"
-    message = "The assistant is not available right now. Please try again in a moment."
-
-    def __init__(self, *, details: Any = None, retry_after: int | None = None) -> None:
-        headers = {} if retry_after is None else {"Retry-After": str(max(1, retry_after))}
-        super().__init__(details=details, headers=headers)
-
-
 class DatabaseUnavailable(AppError):
     """Postgres is away, restarting, or has no connection free."""
 
     status, code = 503, "SERVICE_UNAVAILABLE"
     message = "The service is not available right now. Please try again in a moment."
 
-    def __init__(self, *, details: Any = None) -> None:
-        super().__init__(details=details, headers={"Retry-After": "1"})
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
 
 
 class SignInUnavailable(AppError):
@@ -208,38 +193,90 @@ class Stopping(AppError):
     message = "The service is stopping."
 
 
-def envelope(code: str, message: str, details: Any = None) -> dict[str, Any]:
-    """The one error body; `detail` repeats it for the client in service."""
-    return {
-        "error": {"code": code, "message": message, "details": details},
-        "detail": {"code": code, "message": message},
-    }
+class ChatError(AppError):
+    """A turn that was begun has no answer, and `details.reason` says why, in one word.
+
+    `so_far` says which turn it is and what it has done; it goes into `details` as well.
+    `retry_after` is in seconds. `retryable` is whether the same message sent again is the same
+    turn and may be answered; by default what `REASONS` says of the reason.
+    """
+
+    REASONS: Mapping[str, bool] = {}
+    """The words that the error may have for it, and whether each is retryable."""
+
+    def __init__(
+        self,
+        so_far: Mapping[str, Any],
+        reason: str | None = None,
+        *,
+        retry_after: int | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        reason = reason or next(iter(self.REASONS))
+        retryable = self.REASONS[reason] if retryable is None else retryable
+        super().__init__(
+            details={**so_far, "reason": reason, "retryable": retryable},
+            headers={} if retry_after is None else {"Retry-After": str(max(1, retry_after))},
+        )
 
 
-def error_response(error: AppError) -> JSONResponse:
-    return JSONResponse(
-        envelope(error.code, error.message, error.details),
-        status_code=error.status,
-        headers=error.headers,
+class AIServiceUnavailable(ChatError):
+    """The model gave no answer: slow past the limit, down, refusing, misconfigured, no key."""
+
+    status, code = 503, "AI_SERVICE_UNAVAILABLE"
+    message = "The assistant is not available right now. Please try again in a moment."
+    REASONS = MappingProxyType(
+        {
+            "timeout": True,
+            "connection": True,
+            "rate_limited": True,
+            "unavailable": True,
+            "bad_answer": True,
+            "refused": False,
+            "not_configured": False,
+        }
     )
 
 
-def validation_details(error: RequestValidationError) -> list[dict[str, str]]:
-    """`{field, message, type}` for each fault; never the input itself, which may not encode."""
-    return [
-        {
-            "field": _field(fault),
-            "message": fault["msg"].removeprefix("Value error, "),
-            "type": fault["type"],
-        }
-        for fault in error.errors()
-    ]
+class ContextTooLong(ChatError):
+    """What the model would have to read is longer than it takes."""
+
+    status, code = 503, "AI_SERVICE_UNAVAILABLE"
+    message = "This is more than the assistant can read at once. Please write less, or start anew."
+    REASONS = MappingProxyType({"context_too_long": False})
 
 
-def _field(fault: dict[str, Any]) -> str:
-    path = [str(part) for part in fault["loc"] if part != "body"]
-    # where the body is no JSON the framework names the place in it
-    return "body" if not path or fault["type"] == "json_invalid" else ".".join(path)
+class ToolFailed(ChatError):
+    """A tool could not go on, by a fault of our own; what it was at has not been done."""
+
+    REASONS = MappingProxyType({"tool_failed": False})
+
+
+class TurnInterrupted(ChatError):
+    """Something else ended the turn: here, the order to the process to stop."""
+
+    status, code = 503, "SERVICE_UNAVAILABLE"
+    message = Stopping.message
+    REASONS = MappingProxyType({"stopping": True})
+
+
+class DatabaseLost(TurnInterrupted):
+    """The database went away under the turn, in a tool or at the end."""
+
+    message = DatabaseUnavailable.message
+    REASONS = MappingProxyType({"database": True})
+
+
+class TurnTakenUp(TurnInterrupted):
+    """Another request has taken the turn up, and answers it.
+
+    It is retryable where the message has a key. Without one the same text is a message of its
+    own once the turn is answered.
+    """
+
+    status, code = TurnInProgress.status, TurnInProgress.code
+    message = TurnInProgress.message
+    REASONS = MappingProxyType({"taken_up": True})
 
 
 def is_outage(error: Exception) -> bool:
@@ -251,43 +288,3 @@ def is_outage(error: Exception) -> bool:
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         return True
     return isinstance(error.orig, pg_errors.OperationalError)
-
-
-def as_app_error(error: Exception) -> AppError:
-    """The answer for any exception; one that nobody foresaw is logged whole and says nothing."""
-    match error:
-        case AppError():
-            return error
-        case RequestValidationError():
-            return ValidationFailed(details=validation_details(error))
-        case HTTPException():
-            return _framework_error(error)
-    if is_outage(error):
-        logger.warning("database unavailable", exc_info=error)
-        return DatabaseUnavailable()
-    logger.error("unhandled error", exc_info=error)
-    return AppError()
-
-
-def _framework_error(error: HTTPException) -> AppError:
-    status = HTTPStatus(error.status_code)
-    if status is HTTPStatus.BAD_REQUEST:  # the framework's word for a body it cannot decode
-        return ValidationFailed()
-    answer = AppError(status.phrase, headers=error.headers)
-    answer.status = status.value
-    answer.code = status.name
-    return answer
-
-
-def install_error_handlers(app: FastAPI) -> None:
-    """Render every `AppError`, validation fault and routing error in the envelope.
-
-    What is none of these never reaches Starlette's outermost handler, which would answer
-    without CORS headers: `backend.middleware` catches it inside.
-    """
-
-    async def handle(_: Request, error: Exception) -> JSONResponse:
-        return error_response(as_app_error(error))
-
-    for kind in (AppError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, handle)

@@ -22,7 +22,7 @@ from backend.config import Settings, SettingsError, load_settings
 from backend.counters import open_counters
 from backend.database import create_db_and_tables, create_engine, create_sessions
 from backend.embedded import start_embedded
-from backend.errors import install_error_handlers
+from backend.envelope import install_error_handlers
 from backend.leases import keep_leases
 from backend.logs import configure_logging
 from backend.middleware import BodyLimit, ErrorBoundary, PlainStartFailure, RequestContext
@@ -117,7 +117,13 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         allow_origins=settings.allowed_origins,
         allow_credentials=True,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "X-Request-ID",
+            "X-Timezone",
+        ],
         expose_headers=[
             "Retry-After",
             "RateLimit",
@@ -141,8 +147,10 @@ def _set_tracing(settings: Settings) -> None:
 
 
 def _warn_without_key(settings: Settings) -> None:
-    if settings.openai_api_key is None and not settings.offline:
+    if settings.lacks_key:
         logger.warning("OPENAI_API_KEY is not set: chat answers 503, all else works")
+    for name in settings.providers.keys() - settings.offered.keys():
+        logger.warning("PROVIDERS names %s, which has no key: it is not offered", name)
 
 
 @cache

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.config import SettingsError
 from backend.embedded import EmbeddedServerError
-from backend.errors import as_app_error, error_response
+from backend.envelope import as_app_error, error_response
 from backend.logs import request_id
 
 logger = logging.getLogger("backend.access")

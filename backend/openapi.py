@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from backend.envelope import envelope
 from backend.errors import (
     AIServiceUnavailable,
     AlreadyUndone,
@@ -18,7 +19,6 @@ from backend.errors import (
     TaskNotFound,
     TurnInProgress,
     ValidationFailed,
-    envelope,
 )
 
 Responses = dict[int | str, dict[str, Any]]
@@ -62,6 +62,13 @@ _DETAILS: dict[type[AppError], Any] = {
         {"field": "title", "message": "Field required", "type": "missing"},
     ],
     TaskChanged: {"tasks": [{"task_id": 42, "title": "Buy milk"}]},
+    AIServiceUnavailable: {
+        "conversation_id": 1,
+        "message_id": 2,
+        "tool_calls": None,
+        "reason": "timeout",
+        "retryable": True,
+    },
 }
 
 
@@ -92,7 +99,11 @@ def _content() -> dict[str, Any]:
 TASK_ERRORS = error_answers(*SIGNED_IN)
 ONE_TASK_ERRORS = error_answers(*SIGNED_IN, TaskNotFound)
 CHAT_ERRORS = error_answers(
-    *SIGNED_IN, ConversationNotFound, TurnInProgress, AlreadyUndone, AIServiceUnavailable
+    *SIGNED_IN,
+    ConversationNotFound,
+    TurnInProgress,
+    AlreadyUndone,
+    AIServiceUnavailable,
 )
 CONVERSATION_ERRORS = error_answers(*SIGNED_IN)
 HISTORY_ERRORS = error_answers(*SIGNED_IN, ConversationNotFound)

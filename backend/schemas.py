@@ -8,7 +8,9 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import StringConstraints as Text
@@ -139,6 +141,21 @@ CompletedFilter = Annotated[
 ]
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """The names of the IANA database, without those that mean this machine or none."""
+    return frozenset(available_timezones() - {"localtime", "Factory"})
+
+
+def _zone(name: str) -> str:
+    name = name.strip() or "UTC"
+    if name not in _zones():
+        raise ValueError("must be the name of a time zone such as Europe/Berlin")
+    return name
+
+
+TimeZoneName = Annotated[str, AfterValidator(_zone)]
+"""A name of the IANA database; "" is UTC."""
 IdempotencyKey = Annotated[str, AfterValidator(_printable), Text(min_length=1, max_length=KEY_MAX)]
 
 

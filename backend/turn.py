@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Request
 from sqlalchemy.exc import IntegrityError
@@ -18,7 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.afterwork import Afterwork
 from backend.agent.admission import Place
 from backend.agent.budget import budget_of
-from backend.agent.chat_agent import create_agent, run_agent
+from backend.agent.chat_agent import ToolStopped, create_agent, run_agent
 from backend.agent.context import Context, build_context
 from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
 from backend.agent.provider import TOO_LONG, ProviderError, RunModel
@@ -28,11 +29,14 @@ from backend.config import Settings
 from backend.database import Sessions, open_session
 from backend.errors import (
     AIServiceUnavailable,
-    AppError,
-    DatabaseUnavailable,
-    Stopping,
+    ChatError,
+    ContextTooLong,
+    DatabaseLost,
+    ToolFailed,
     TooManyTurns,
     TurnInProgress,
+    TurnInterrupted,
+    TurnTakenUp,
     is_outage,
 )
 from backend.leases import Leases
@@ -95,8 +99,8 @@ async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest) -> Fin
         TurnInProgress: another request runs the keyed turn, beyond the time limit.
         TooManyTurns: as many of the user's turns are running as may.
         BudgetSpent: the user's tokens of the day are used.
-        AIServiceUnavailable: the model gave no answer; `details` say what was done all the same.
-        DatabaseUnavailable: the same, for the database.
+        ChatError: the turn was begun and has no answer; `details` say why, and what was done
+            all the same.
     """
     async with Place(runtime.places) as place:
         begun = await _begin(runtime, place, user_id, request)
@@ -110,7 +114,7 @@ async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest) -> Fin
                 await _end(runtime, lambda session: finish_turn(session, turn, answer, title))
             except BaseException as error:
                 done = await asyncio.shield(_close_failed(runtime, turn, error))
-                if failure := _failure(turn, done, error):
+                if failure := _failure(turn, request, done, error):
                     raise failure from error
                 raise
     runtime.afterwork.begin(turn, context, request.text, answer)
@@ -144,8 +148,9 @@ async def _begin(
                 if isinstance(begun, Answered):
                     return begun
                 if isinstance(begun, Turn):
-                    listed, total = await tasks.open_tasks(session, user_id, OPEN_TASKS_SHOWN)
-                    return begun, day_context(utc_now(), listed, total)
+                    now = utc_now().astimezone(ZoneInfo(request.zone))
+                    listed = await tasks.open_tasks(session, user_id, OPEN_TASKS_SHOWN, now)
+                    return begun, day_context(now, listed)
                 _note_lease(alive, begun)
         except IntegrityError as error:
             # the same key at the same moment: the next look finds the other's turn
@@ -243,23 +248,30 @@ async def _close_failed(runtime: Runtime, turn: Turn, error: BaseException) -> l
         return turn.calls
 
 
-def _failure(turn: Turn, done: list[ToolCall], error: BaseException) -> AppError | None:
+def _failure(
+    turn: Turn, request: TurnRequest, done: list[ToolCall], error: BaseException
+) -> ChatError | None:
     """What the client is told: why there is no answer, and what was done all the same.
 
-    None for a fault of our own, of which it is told nothing.
+    None for a fault of our own outside the tools, of which it is told nothing.
     """
-    details: dict[str, Any] = {
+    so_far: dict[str, Any] = {
         "conversation_id": turn.conversation_id,
         "message_id": turn.message_id,
         "tool_calls": as_shown(done) or None,
     }
-    if isinstance(error, ProviderError):
-        details["reason"] = error.reason
-        return AIServiceUnavailable(details=details, retry_after=error.retry_after)
-    if isinstance(error, Exception) and is_outage(error):
-        return DatabaseUnavailable(details=details)
-    if isinstance(error, TurnClosed):  # another request has taken it up, and answers it
-        return TurnInProgress()
-    if isinstance(error, asyncio.CancelledError):  # only the order to stop cancels a turn
-        return Stopping(details=details)
-    return None
+    match error.__cause__ if isinstance(error, ToolStopped) else error:
+        case ProviderError(reason=reason) if reason == TOO_LONG:
+            return ContextTooLong(so_far)
+        case ProviderError(reason=reason, retry_after=retry_after):
+            return AIServiceUnavailable(so_far, reason, retry_after=retry_after)
+        case TurnClosed():
+            return TurnTakenUp(so_far, retry_after=5, retryable=request.key is not None)
+        case asyncio.CancelledError():  # only the order to stop cancels a turn
+            return TurnInterrupted(so_far)
+        case Exception() as cause if is_outage(cause):
+            return DatabaseLost(so_far, retry_after=1)
+    if not isinstance(error, ToolStopped):
+        return None
+    logger.error("a tool could not go on", exc_info=error)
+    return ToolFailed(so_far)

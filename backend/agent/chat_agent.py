@@ -27,6 +27,10 @@ MAX_MODEL_CALLS = 10
 """Model calls of one run at the most; past it the run answers with what it has done."""
 
 
+class ToolStopped(Exception):
+    """A tool could not go on, and its run ended; the cause is what the tool raised."""
+
+
 def _unknown_tool(unknown: ToolErrorFormatterArgs[Turn]) -> str | None:
     """A tool the model made up is a result it can read; nothing ran, so nothing is recorded."""
     if unknown.kind != "tool_not_found":
@@ -67,7 +71,7 @@ async def run_agent(agent: Agent[Turn], context: Context, turn: Turn, limit: flo
 
     Raises:
         ProviderError: the model gave no answer, or not within the limit.
-        Exception: whatever a tool raised because it could not go on.
+        ToolStopped: a tool raised, because it could not go on.
     """
 
     def fit(given: CallModelData[Turn]) -> ModelInputData:
@@ -91,7 +95,7 @@ async def run_agent(agent: Agent[Turn], context: Context, turn: Turn, limit: flo
     except UserError as error:
         # the SDK's wrapping of an exception out of a tool
         if isinstance(error.__cause__, Exception):
-            raise error.__cause__ from None
+            raise ToolStopped from error.__cause__
         raise
     except ProviderError:
         raise

@@ -16,7 +16,8 @@ from agents import ItemHelpers, Model, ModelResponse, TResponseInputItem, Usage
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from openai.types import responses as wire
 
-from backend.models import TITLE_MAX, utc_now
+from backend.agent.prompt import day_told
+from backend.models import TITLE_MAX
 
 type _Items = str | list[TResponseInputItem]
 
@@ -95,9 +96,9 @@ class _Turn(NamedTuple):
 
 
 class OfflineModel(Model):
-    """`today` is the day that "by Friday" counts from; in UTC unless given."""
+    """`today` tells the day that "by Friday" counts from, by the input: the context's, or UTC's."""
 
-    def __init__(self, today: Callable[[], date] = lambda: utc_now().date()) -> None:
+    def __init__(self, today: Callable[[list[Any]], date] = day_told) -> None:
         self._today = today
 
     async def get_response(
@@ -123,7 +124,7 @@ class OfflineModel(Model):
 
     def _output(self, given: _Items) -> TResponseOutputItem:
         items: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else given
-        step, key = _next_step(_read(items), self._today()), uuid4().hex
+        step, key = _next_step(_read(items), self._today(items)), uuid4().hex
         if isinstance(step, _Call):
             return wire.ResponseFunctionToolCall(
                 type="function_call", call_id=key, name=step.tool, arguments=json.dumps(step.args)
@@ -236,9 +237,7 @@ def _next_step(turns: list[_Turn], today: date) -> _Call | str:
 
 def _settled(turns: list[_Turn], today: date) -> _Call | str:
     """What the last message asks for, with a choice or an "it" traced to the task it means."""
-    request = _understand(turns[-1].text, today)
-    if request is None:
-        return _chosen(turns, today) or _NOT_UNDERSTOOD
+    request = _understand(turns[-1].text, today) or _chosen(turns, today) or _NOT_UNDERSTOOD
     if isinstance(request, str) or request.target != "it":
         return request
     for call in [call for turn in turns[:-1] for call in turn.calls][::-1]:

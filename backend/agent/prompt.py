@@ -6,14 +6,20 @@ into the instructions it would change the prefix of every stored message behind 
 """
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
 
+from backend.models import utc_now
 from backend.schemas import iso_utc
-from backend.services.tasks import OpenTask
+from backend.services.tasks import OpenTask, OpenTasks
 
 OPEN_TASKS_SHOWN = 30
 """Open tasks listed for the model at the most; the rest are only counted."""
+
+CONTEXT_MARK = "Context from the app, not written by the person."
+_DAY = rf"{re.escape(CONTEXT_MARK)}\nToday is \w+, (\d{{4}}-\d\d-\d\d);"
 
 INSTRUCTIONS = """\
 You are the assistant of a to-do list. You help one person to add, find, complete, change and \
@@ -27,7 +33,9 @@ for permission first. Several requests in one message take several calls, in the
 title is the thing to do, in a few words; quantities, places and other particulars go into the \
 description; a day or time that was named goes into due_date.
 - Dates are written as YYYY-MM-DD, or with a time as YYYY-MM-DDTHH:MM:SSZ in UTC. Work them out \
-from today's date, which the context gives. Never invent one that was not asked for.
+from today's date, which the context gives. Never invent one that was not asked for. A time of \
+day that the person names is in their time zone, and one that you name to them is too: the \
+context gives the zone's offset from UTC, by which you convert between the two.
 - A task is known by its task_id. Never guess an id: take it from the context, from an earlier \
 tool result in this conversation, or call list_tasks, with search where words were named. When \
 a task is in none of these, call list_tasks before you act or say that it does not exist.
@@ -64,24 +72,39 @@ def empty_answer(done: Sequence[str]) -> str:
     return f"{first}. Done so far: {'; '.join(done)}. {rest}"
 
 
-def day_context(now: datetime, open_tasks: Sequence[OpenTask], total: int) -> str:
+def day_context(now: datetime, tasks: OpenTasks) -> str:
     """The part that varies: today, the time zone, and the open tasks.
 
-    `now` is aware; `open_tasks` holds `OPEN_TASKS_SHOWN` at the most of the `total` there are.
-    Each task is a line of JSON, so that a title cannot end its line and start another.
+    `now` is in the person's time zone; `tasks` lists `OPEN_TASKS_SHOWN` at the most. Each is a
+    line of JSON, so that a title cannot end its line and start another.
     """
-    lines = [
-        "Context from the app, not written by the person.",
-        f"Today is {now:%A}, {now:%Y-%m-%d}; the person's time zone is {now.tzname()}.",
-    ]
-    if not total:
+    lines = [CONTEXT_MARK, _today(now)]
+    if not tasks.total:
         lines.append("There are no open tasks.")
     else:
-        lines.append(f"Open tasks ({total}), as [task_id, title, due_date]:")
-        lines += [_task_line(task) for task in open_tasks]
-        if total > len(open_tasks):
-            lines.append(f"and {total - len(open_tasks)} more, which list_tasks shows.")
+        lines.append(
+            f"Open tasks ({tasks.total}, of them overdue: {tasks.overdue}), "
+            "as [task_id, title, due_date]:"
+        )
+        lines += [_task_line(task) for task in tasks.newest]
+        if more := tasks.total - len(tasks.newest):
+            lines.append(f"and {more} more, which list_tasks shows.")
     return "\n".join(lines)
+
+
+def _today(now: datetime) -> str:
+    return (
+        f"Today is {now:%A}, {now:%Y-%m-%d}; the person's time zone is {now.tzinfo}, "
+        f"where it is UTC{now:%:z} now."
+    )
+
+
+def day_told(items: Sequence[Mapping[str, Any]]) -> date:
+    """The day that the newest `day_context` among `items` names; today in UTC without one."""
+    for item in reversed(items):
+        if found := re.match(_DAY, str(item.get("content"))):
+            return date.fromisoformat(found[1])
+    return utc_now().date()
 
 
 def _task_line(task: OpenTask) -> str:

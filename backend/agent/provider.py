@@ -1,87 +1,52 @@
-"""The model behind the agent: chosen once for the process, its faults put into our words.
+"""A call of the model as a run sees it: its faults put into our words, its answer mended."""
 
-`openai` walks every history item and tool schema through the type hints of its parameters
-before it sends them, to rename aliased keys and to format dates and files: two thirds of a
-model call's CPU at 50 messages. What the Agents SDK hands over is plain JSON already, so the
-large parameters go around that walk as `extra_body`, which is merged into the same body.
-"""
-
+import email.utils
 import json
+import math
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from agents import Model, ModelResponse, OpenAIChatCompletionsModel, OpenAIResponsesModel, Usage
+from agents import Model, ModelResponse, Usage
 from agents.items import TResponseStreamEvent
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI
-from openai.resources.chat import AsyncChat
-from openai.resources.chat.completions import AsyncCompletions
-from openai.resources.responses import AsyncResponses
+from openai import APIConnectionError, APIStatusError, APITimeoutError
 from openai.types.responses import ResponseFunctionToolCall
 
 from backend.agent.admission import Place
-from backend.agent.offline_model import OfflineModel
-from backend.config import Settings
+from backend.models import utc_now
 from backend.services.record import strip_unstorable, without_unstorable
 from backend.services.spending import Spending
 
-_LARGE = ("input", "messages", "tools")
-
+_DAY = 86_400
 _PLAIN_MAX = 300
 """Characters of arguments that cannot be nested too deeply to be read."""
-
-
 TOO_LONG = "context_too_long"
+"""The reason of a `ProviderError` where the input was longer than the model takes."""
+
+_TOO_LONG = re.compile(
+    r"context[ _-]?(length|window|size|limit)"  # OpenAI, vLLM, Ollama, llama.cpp, OpenRouter
+    r"|prompt (is )?too long|prompt contains \d+ tokens"  # Anthropic, Ollama; Mistral
+    r"|maximum (prompt|model) length|max_model_len"  # xAI, vLLM
+    r"|input token count|input is too long|too many (input )?tokens"  # Gemini, Bedrock, Cohere
+    r"|reduce (the length of )?(the|your) (messages?|prompt|input)",  # Groq, OpenAI
+    re.IGNORECASE,
+)
+"""What servers say of a request that is longer than the model's window."""
+_TOO_LONG_CODES = {"context_length_exceeded", "exceed_context_size_error", "request_too_large"}
 
 
 class ProviderError(Exception):
     """The model gave no answer.
 
-    `reason` is one of `timeout`, `connection`, `rate_limited`, `refused`, `unavailable`,
-    `not_configured`, `bad_answer`, `context_too_long`; `retry_after` is in seconds, where the
-    provider said it.
+    `reason` is one of those of `backend.errors.AIServiceUnavailable`, or `TOO_LONG`;
+    `retry_after` is in seconds, where the provider said it.
     """
 
     def __init__(self, reason: str, retry_after: int | None = None) -> None:
         self.reason = reason
         self.retry_after = retry_after
         super().__init__(reason)
-
-
-def _around_the_walk(parameters: dict[str, Any]) -> dict[str, Any]:
-    large = {name: parameters.pop(name) for name in _LARGE if name in parameters}
-    return {**parameters, "extra_body": {**large, **(parameters.get("extra_body") or {})}}
-
-
-class _Responses(AsyncResponses):
-    async def create(self, *args: Any, **parameters: Any) -> Any:
-        return await super().create(*args, **_around_the_walk(parameters))
-
-
-class _Completions(AsyncCompletions):
-    async def create(self, *args: Any, **parameters: Any) -> Any:
-        # required here, so an empty one stands in for what extra_body brings
-        return await super().create(*args, messages=(), **_around_the_walk(parameters))
-
-
-class _Chat(AsyncChat):
-    @cached_property
-    def completions(self) -> AsyncCompletions:
-        return _Completions(self._client)
-
-
-class _Client(AsyncOpenAI):
-    """`AsyncOpenAI` that sends what it is given, as it is given."""
-
-    @cached_property
-    def responses(self) -> AsyncResponses:
-        return _Responses(self)
-
-    @cached_property
-    def chat(self) -> AsyncChat:
-        return _Chat(self)
 
 
 class UnconfiguredModel(Model):
@@ -94,26 +59,6 @@ class UnconfiguredModel(Model):
         raise ProviderError("not_configured")
 
 
-@asynccontextmanager
-async def open_model(settings: Settings) -> AsyncIterator[Model]:
-    """The process's model; its client, shared by all runs, is closed at the end."""
-    if settings.offline:
-        yield OfflineModel()
-    elif settings.openai_api_key is None:
-        yield UnconfiguredModel()
-    else:
-        async with _Client(
-            api_key=settings.openai_api_key.get_secret_value(),
-            base_url=settings.openai_base_url,
-            timeout=settings.ai_timeout_seconds,
-            max_retries=2,
-        ) as client:
-            if settings.openai_api == "chat_completions":
-                yield OpenAIChatCompletionsModel(settings.openai_model, client)
-            else:
-                yield OpenAIResponsesModel(settings.openai_model, client)
-
-
 def as_provider_error(error: Exception) -> ProviderError:
     """The reason behind whatever a call of the model raised; its text stays behind."""
     match error:
@@ -123,9 +68,11 @@ def as_provider_error(error: Exception) -> ProviderError:
             return ProviderError("timeout")
         case APIConnectionError():
             return ProviderError("connection")
-        case APIStatusError(code="context_length_exceeded"):
+        case APIStatusError() if _too_long(error):
             return ProviderError(TOO_LONG)
-        case APIStatusError(status_code=429):
+        case APIStatusError(status_code=408):
+            return ProviderError("timeout")
+        case APIStatusError(status_code=429) if error.code != "insufficient_quota":
             return ProviderError("rate_limited", _retry_after(error))
         case APIStatusError(status_code=status) if status >= 500:
             return ProviderError("unavailable", _retry_after(error))
@@ -134,9 +81,25 @@ def as_provider_error(error: Exception) -> ProviderError:
     return ProviderError("bad_answer")
 
 
+def _too_long(error: APIStatusError) -> bool:
+    """Whether the request is longer than the model takes: by its code, or by well-known words."""
+    if error.status_code not in (400, 413):
+        return False
+    known = {error.code, error.type} & _TOO_LONG_CODES
+    return bool(known or error.status_code == 413 or _TOO_LONG.search(error.message[:2000]))
+
+
 def _retry_after(error: APIStatusError) -> int | None:
+    """Whole seconds, up to a day, from a number of them or a date."""
     given = error.response.headers.get("retry-after", "")
-    return int(given) if given.isdecimal() and len(given) < 6 else None
+    try:
+        if given.endswith("GMT"):
+            seconds = (email.utils.parsedate_to_datetime(given) - utc_now()).total_seconds()
+        else:
+            seconds = float(given)
+    except ValueError:
+        return None
+    return math.ceil(seconds) if 0 <= seconds <= _DAY else None
 
 
 def _readable(arguments: object) -> str:

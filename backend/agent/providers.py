@@ -1,15 +1,18 @@
 """The providers that are set up, by name, and the model that answers in a conversation."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from agents import Model
 
-from backend.agent.provider import open_model
+from backend.agent.client import open_models
+from backend.agent.offline_model import OfflineModel
+from backend.agent.provider import UnconfiguredModel
 from backend.agent.windows import context_window
-from backend.config import OFFLINE_MODEL, Settings
+from backend.config import Settings
 from backend.errors import ValidationFailed
+from backend.provider_settings import OFFLINE_MODEL, OPENAI, Provider
 from backend.services.listing import StoredConversation
 from backend.services.turns import OpenedConversation
 
@@ -24,8 +27,11 @@ class Choice(NamedTuple):
 class Providers:
     """What may answer; `models` maps each choice that is set up to the process's model of it."""
 
-    def __init__(self, models: dict[Choice, Model], default: Choice) -> None:
+    def __init__(
+        self, models: Mapping[Choice, Model], default: Choice, offered: Mapping[str, Provider]
+    ) -> None:
         self._models = models
+        self._offered = offered
         self.default = default
 
     def choose(self, provider: str | None, model: str | None) -> Choice:
@@ -34,6 +40,8 @@ class Providers:
         Raises:
             ValidationFailed: it is not set up; `details` list what is.
         """
+        if provider is None and model is None:
+            return self.default
         provider = provider or self.default.provider
         offered = [choice for choice in self._models if choice.provider == provider]
         for choice in offered:
@@ -61,20 +69,43 @@ class Providers:
             return self.default
 
     def model(self, choice: Choice) -> Model:
-        return self._models[choice]
+        """The model of a choice that came from here; without its key, one that says so."""
+        return self._models.get(choice) or UnconfiguredModel()
 
     def window(self, choice: Choice) -> int:
-        """Tokens that the model takes at once, input and answer together."""
-        return context_window(choice.model)
+        """Tokens that the model takes at once, input and answer together.
+
+        As the settings say it, of the model before its provider; else as its family is known.
+        """
+        provider = self._offered.get(choice.provider, Provider())
+        model = provider.models.get(choice.model)
+        configured = (model and model.context_window) or provider.context_window
+        return configured or context_window(choice.model)
 
 
 @asynccontextmanager
 async def open_providers(settings: Settings, model: Model | None) -> AsyncIterator[Providers]:
     """The process's providers; `model` stands in for each of their models, in a test."""
-    name = OFFLINE_MODEL if settings.offline else "openai"
-    default = Choice(name, settings.openai_model)
-    if model is not None:
-        yield Providers({default: model}, default)
-        return
-    async with open_model(settings) as opened:
-        yield Providers({default: opened}, default)
+    default = _default(settings)
+    async with AsyncExitStack() as stack:
+        models: dict[Choice, Model] = {}
+        for name, provider in settings.offered.items():
+            if model is not None:
+                opened = dict.fromkeys(provider.models, model)
+            elif name == OFFLINE_MODEL:
+                opened = {OFFLINE_MODEL: OfflineModel()}
+            else:
+                limit = settings.ai_timeout_seconds
+                opened = await stack.enter_async_context(open_models(provider, limit))
+            models |= {Choice(name, each): opened[each] for each in opened}
+        yield Providers(
+            models if model is None else {default: model} | models, default, settings.offered
+        )
+
+
+def _default(settings: Settings) -> Choice:
+    """The first model of DEFAULT_PROVIDER; OPENAI_MODEL where that is not set."""
+    if settings.lacks_key:
+        return Choice(OPENAI, settings.openai_model)
+    name = settings.default_provider or (OFFLINE_MODEL if settings.offline else OPENAI)
+    return Choice(name, next(iter(settings.offered[name].models)))

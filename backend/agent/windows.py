@@ -1,6 +1,6 @@
 """How many tokens a model takes at once, its input and its answer together."""
 
-from backend.config import OFFLINE_MODEL
+from backend.provider_settings import OFFLINE_MODEL
 
 UNKNOWN = 8_192
 """The window of a model that no family below is the name of."""

@@ -9,7 +9,7 @@ from backend.conversation_schemas import ChatAnswer, ChatContent
 from backend.errors import ConversationNotFound
 from backend.openapi import CHAT_ERRORS
 from backend.rate_limiter import rate_limit
-from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey
+from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
 from backend.services.conversations import read_id
 from backend.services.retries import Answered
 from backend.services.turns import TurnRequest
@@ -25,6 +25,14 @@ Key = Annotated[
     ),
 ]
 
+TimeZone = Annotated[
+    TimeZoneName,
+    Header(
+        alias="X-Timezone",
+        description="The person's time zone by its IANA name, in which today is today.",
+    ),
+]
+
 
 @router.post("/chat", responses=CHAT_ERRORS, summary="Send a message to the assistant")
 @rate_limit("chat")
@@ -35,13 +43,14 @@ async def chat(
     user_id: CurrentUser,
     runtime: RuntimeDep,
     idempotency_key: Key = None,
+    time_zone: TimeZone = "UTC",
 ) -> ChatResponse:
     """Take one turn: the message and what the assistant does and answers are saved.
 
     Once the turn has begun the message is kept and what was done is on record, whatever happens
     after; the same message again, after a failure or under the same key, is the same turn.
     """
-    asked = TurnRequest(body.conversation_id, body.message, idempotency_key)
+    asked = TurnRequest(body.conversation_id, body.message, idempotency_key, time_zone)
     turn = await take_turn(runtime, user_id, asked)
     if isinstance(turn, Answered):
         response.headers["Idempotency-Replayed"] = "true"
@@ -68,12 +77,14 @@ async def chat_here(
     user_id: CurrentUser,
     runtime: RuntimeDep,
     idempotency_key: Key = None,
+    time_zone: TimeZone = "UTC",
 ) -> ChatAnswer:
     """The same turn as that of `POST /api/chat`; what is answered is the assistant's message."""
     number = read_id(conversation_id)
     if number is None:
         raise ConversationNotFound
-    turn = await take_turn(runtime, user_id, TurnRequest(number, body.content, idempotency_key))
+    asked = TurnRequest(number, body.content, idempotency_key, time_zone)
+    turn = await take_turn(runtime, user_id, asked)
     if isinstance(turn, Answered):
         response.headers["Idempotency-Replayed"] = "true"
     return ChatAnswer.model_validate(

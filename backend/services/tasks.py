@@ -7,7 +7,7 @@ completing a recurring task one more.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, time
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, not_, null, or_, select, update
@@ -52,8 +52,20 @@ _TOGGLE_ANY = _tasks(_TOGGLE)
 _TOGGLE_OTHER = _tasks(_TOGGLE.where(_ROW.completed != bindparam("wanted")))
 _DELETE = _tasks(_CHANGE.values(deleted_at=_NOW))
 _NEWEST_FIRST = (_ROW.created_at.desc(), _ROW.id.desc())
+_DATE_ALONE = _ROW.due_date == func.date_trunc("day", _ROW.due_date, "UTC")
+# a date alone is midnight UTC, and not over before the person's day is
+_OVERDUE = and_(
+    _ROW.due_date < bindparam("now"),
+    or_(not_(_DATE_ALONE), _ROW.due_date < bindparam("today")),
+)
 _OPEN = (
-    select(_ROW.id, _ROW.title, _ROW.due_date, func.count().over())
+    select(
+        _ROW.id,
+        _ROW.title,
+        _ROW.due_date,
+        func.count().over(),
+        func.count().filter(_OVERDUE).over(),
+    )
     .where(_MINE, not_(_ROW.completed))
     .order_by(*_NEWEST_FIRST)
     .limit(bindparam("shown"))
@@ -66,6 +78,14 @@ class OpenTask(NamedTuple):
     id: int
     title: str
     due_date: datetime | None
+
+
+class OpenTasks(NamedTuple):
+    """Some of a user's open tasks, and how many there are and are past due in all."""
+
+    newest: list[OpenTask]
+    total: int
+    overdue: int
 
 
 class Completion(NamedTuple):
@@ -128,12 +148,23 @@ async def count_tasks(
     return (await connection.execute(matching, {"owner": user_id})).scalar_one()
 
 
-async def open_tasks(session: AsyncSession, user_id: str, limit: int) -> tuple[list[OpenTask], int]:
-    """The newest `limit` (1 or more) tasks that are not done, and how many there are in all."""
+async def open_tasks(session: AsyncSession, user_id: str, limit: int, now: datetime) -> OpenTasks:
+    """The newest `limit` (1 or more) tasks that are not done, and the counts of all of them.
+
+    `now` is in the person's time zone. What is due on a date, at no time, is overdue when that
+    date is over there; what is due at midnight UTC is taken for the date.
+    """
+    values = {
+        "owner": user_id,
+        "shown": limit,
+        "now": now,
+        "today": datetime.combine(now.date(), time.min, UTC),
+    }
     connection = await session.connection()
-    rows = (await connection.execute(_OPEN, {"owner": user_id, "shown": limit})).all()
-    tasks = [OpenTask(task_id, title, due and as_utc(due)) for task_id, title, due, _ in rows]
-    return tasks, rows[0][3] if rows else 0
+    rows = (await connection.execute(_OPEN, values)).all()
+    newest = [OpenTask(row[0], row[1], row[2] and as_utc(row[2])) for row in rows]
+    total, overdue = rows[0][3:] if rows else (0, 0)
+    return OpenTasks(newest, total, overdue)
 
 
 async def update_task(

@@ -46,6 +46,8 @@ class TurnRequest:
     conversation_id: int | None
     text: str
     key: str | None = None
+    zone: str = "UTC"
+    """The person's time zone; the same message from another zone is the same turn."""
 
     @property
     def hash(self) -> str | None:

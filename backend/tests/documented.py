@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import httpx
 import uvicorn
 
-from backend.agent.provider import open_model
+from backend.agent.providers import open_providers
 from backend.config import Settings
 from backend.database import create_engine
 
@@ -166,7 +166,7 @@ async def configure(dotenv: str) -> None:
     given: Any = variables(dotenv)
     assert set(given) <= set(Settings.model_fields)
     settings = Settings(_env_file=None, **given)
-    async with open_model(settings):
+    async with open_providers(settings, None):
         assert not settings.openai_base_url or settings.openai_api == "chat_completions"
     if settings.database_url:
         create_engine(settings, settings.database_url.get_secret_value())

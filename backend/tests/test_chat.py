@@ -138,7 +138,7 @@ async def test_the_prompt_lists_thirty_open_tasks_and_counts_the_rest(
     model.extend([says("Hello.")])
     await chat(alice, "hello")
     context = str(given(model)[-2].get("content"))
-    assert "Open tasks (32)" in context
+    assert "Open tasks (32, of them overdue: 0)" in context
     assert context.count('"Task ') == 30
     assert "and 2 more" in context
     assert "Not hers" not in context

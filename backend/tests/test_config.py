@@ -1,5 +1,6 @@
 """What the environment may say, and what it may not."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backend.config import Settings, SettingsError, load_settings
+from backend.models import MODEL_MAX, PROVIDER_MAX
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 EXAMPLE_VALUES = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
@@ -16,7 +18,7 @@ SECRET = "hunter2-not-to-be-seen"
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of this machine: no variable of ours, no `.env` in the working folder."""
-    for name in Settings.model_fields:
+    for name in (*Settings.model_fields, "GROQ_API_KEY"):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -107,6 +109,10 @@ def test_a_variable_of_something_else_is_let_be(monkeypatch: pytest.MonkeyPatch)
         ("OPENAI_BASE_URL", "ftp://models.example.com"),
         ("OPENAI_API", "grpc"),
         ("OPENAI_TRACING", "perhaps"),
+        ("OPENAI_MODEL", "m" * 201),
+        ("ANTHROPIC_API_KEY", "a key"),
+        ("DEFAULT_PROVIDER", "openrouter"),
+        ("DEFAULT_PROVIDER", "anthropic"),
         ("AI_TIMEOUT_SECONDS", "0"),
         ("AI_TIMEOUT_SECONDS", "-1"),
         ("AI_TIMEOUT_SECONDS", "nan"),
@@ -291,3 +297,129 @@ def test_columns_are_three_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BETTER_AUTH_SESSION_COLUMNS", "token, user_id ,expires_at")
 
     assert load_settings().better_auth_session_columns == ("token", "user_id", "expires_at")
+
+
+GROQ = {"base_url": "https://api.groq.com/openai/v1", "models": ["llama-3.3-70b-versatile"]}
+
+
+def set_providers(monkeypatch: pytest.MonkeyPatch, **providers: object) -> None:
+    monkeypatch.setenv("PROVIDERS", json.dumps(providers))
+
+
+@pytest.mark.parametrize(
+    ("providers", "line"),
+    [
+        ("{", "must be a JSON object"),
+        ('["groq"]', "must be a JSON object"),
+        ('{"groq": "https://api.groq.com"}', "groq: "),
+        ('{"groq": {"models": ["a"]}}', "groq.base_url: is missing"),
+        ('{"groq": {"base_url": "https://api.groq.com"}}', "groq.models: is missing"),
+        ('{"groq": {"base_url": "https://api.groq.com", "models": []}}', "groq.models: is missing"),
+        ({"base_url": "ftp://api.groq.com"}, "groq.base_url: "),
+        ({"kye": "GROQ_API_KEY"}, "groq.kye: "),
+        ({"key": "GROQ_API_KEY"}, "groq.key: names a variable that is not set"),
+        ({"key": "gsk-in-here"}, "groq.key: must be the name of a variable"),
+        ({"key": ["GROQ_API_KEY"]}, "groq.key: must be the name of a variable"),
+        ({"api": "grpc"}, "groq.api: "),
+        ({"models": {"a": {"context_window": 10}}}, "groq.models.a.context_window: "),
+        ({"models": {"a": {"window": 10_000}}}, "groq.models.a.window: "),
+        ({"models": [["a"]]}, "groq.models: "),
+        ({"models": ["m" * (MODEL_MAX + 1)]}, "groq.models."),
+        (json.dumps({"p" * (PROVIDER_MAX + 1): GROQ}), "ppp"),
+        (json.dumps({"two\nlines": GROQ}), "two?lines"),
+        ('{"offline": {"models": ["a"]}}', "offline: "),
+    ],
+)
+def test_providers_that_cannot_work_are_refused_in_one_line_that_names_what(
+    monkeypatch: pytest.MonkeyPatch, providers: str | dict[str, object], line: str
+) -> None:
+    if isinstance(providers, dict):
+        set_providers(monkeypatch, groq=GROQ | providers)
+    else:
+        monkeypatch.setenv("PROVIDERS", providers)
+
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+
+    assert str(refusal.value).startswith(f"PROVIDERS: {line}")
+    assert "\n" not in str(refusal.value)
+    assert "gsk-in-here" not in str(refusal.value)
+
+
+def test_the_longest_names_are_those_that_the_tables_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider, model = "p" * PROVIDER_MAX, "m" * MODEL_MAX
+    set_providers(monkeypatch, **{provider: GROQ | {"models": [model]}})
+
+    assert list(load_settings().offered[provider].models) == [model]
+
+
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_a_providers_key_stands_in_the_variable_it_names_and_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    if place == ".env":
+        (tmp_path / ".env").write_text(f"GROQ_API_KEY={SECRET}\n")
+    else:
+        monkeypatch.setenv("GROQ_API_KEY", SECRET)
+    set_providers(monkeypatch, groq=GROQ | {"key": "GROQ_API_KEY"})
+
+    settings = load_settings()
+
+    key = settings.offered["groq"].key
+    assert key is not None
+    assert key.get_secret_value() == SECRET
+    for shown in (repr(settings), str(settings.offered), settings.model_dump_json()):
+        assert SECRET not in shown
+
+
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", f"{SECRET}\n")
+    set_providers(monkeypatch, groq=GROQ | {"key": "GROQ_API_KEY"})
+
+    with pytest.raises(SettingsError, match=r"^PROVIDERS: groq\.key: ") as refusal:
+        load_settings()
+
+    assert SECRET not in str(refusal.value)
+
+
+def test_the_whole_of_providers_may_stand_in_the_env_file(tmp_path: Path) -> None:
+    line = json.dumps({"groq": GROQ | {"key": "GROQ_API_KEY"}})
+    (tmp_path / ".env").write_text(f"GROQ_API_KEY=a-key\nPROVIDERS={line}\n")
+
+    assert list(load_settings().offered) == ["groq", "offline"]
+
+
+def test_the_built_in_providers_are_there_with_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(load_settings().offered) == ["offline"]
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "another")
+
+    offered = load_settings().offered
+
+    assert list(offered) == ["openai", "anthropic", "offline"]
+    assert offered["anthropic"].base_url == "https://api.anthropic.com/v1/"
+    assert offered["anthropic"].api == "chat_completions"
+
+
+def test_an_entry_of_a_built_in_name_adds_models_and_says_what_is_different(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
+    monkeypatch.setenv("OPENAI_API", "chat_completions")
+    set_providers(monkeypatch, openai={"models": ["gpt-4o"], "strict": False})
+
+    openai = load_settings().offered["openai"]
+
+    assert list(openai.models) == ["gpt-4o-mini", "gpt-4o"]
+    assert (openai.api, openai.strict) == ("chat_completions", False)
+    assert openai.key is not None
+
+
+def test_the_openai_provider_may_be_the_default_before_its_key_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEFAULT_PROVIDER", "openai")
+
+    assert load_settings().lacks_key

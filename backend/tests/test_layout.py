@@ -14,12 +14,16 @@ BACKEND = Path(__file__).parents[1]
 CHECKOUT = BACKEND.parent
 
 RANKS = {
-    "config": 0,
+    "provider_settings": 0,
+    "limit_settings": 0,
+    "sign_in_settings": 0.25,
     "errors": 0,
     "logs": 0,
     "search": 0,
     "models": 0.25,
     "embedded": 0,
+    "config": 0.5,
+    "envelope": 0.5,
     "migrations": 0.5,
     "recurrence": 1,
     "schemas": 1,

@@ -125,7 +125,7 @@ class Chat:
         return str(result.final_output).rpartition("only.) ")[2]
 
     async def _run(self) -> RunResultBase:
-        model = OfflineModel(today=lambda: WEDNESDAY)
+        model = OfflineModel(today=lambda _: WEDNESDAY)
         agent = Agent(name="todo", model=model, tools=self.todo.tools())
         config = RunConfig(tracing_disabled=True)
         if not self.streamed:
@@ -588,7 +588,7 @@ async def test_a_text_is_streamed_in_pieces_that_make_up_the_whole(todo: TaskLis
 
 
 async def seconds_for(text: str) -> float:
-    model = OfflineModel(today=lambda: WEDNESDAY)
+    model = OfflineModel(today=lambda _: WEDNESDAY)
     start = time.perf_counter()
     await model.get_response(None, text, ModelSettings(), [], None, [], ModelTracing.DISABLED)
     return time.perf_counter() - start

@@ -1,10 +1,13 @@
 """The model's provider over its own wire: what it answers, and each way in which it fails."""
 
+import asyncio
+import email.utils
 import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -22,6 +25,8 @@ from agents import (
 )
 from openai import AsyncOpenAI
 
+from backend.errors import AIServiceUnavailable, ContextTooLong
+from backend.models import utc_now
 from backend.tests.conftest import Run, make_settings, running
 from backend.tests.provider_wire import (
     CONTEXT_TOO_LONG,
@@ -67,6 +72,8 @@ def assert_unavailable(response: httpx.Response, reason: str) -> None:
     error = response.json()["error"]
     assert error["code"] == "AI_SERVICE_UNAVAILABLE"
     assert error["details"]["reason"] == reason
+    known = AIServiceUnavailable.REASONS | ContextTooLong.REASONS
+    assert error["details"]["retryable"] is known[reason]
     assert PROVIDER_TEXT not in response.text
 
 
@@ -133,6 +140,10 @@ FAULTS = {
     "forbidden": Fault(Failure(403), "refused"),
     "no such model": Fault(Failure(404, code="model_not_found"), "refused"),
     "context too long": Fault(CONTEXT_TOO_LONG, "context_too_long"),
+    "body too large": Fault(Failure(413), "context_too_long"),
+    "a request it does not take": Fault(Failure(400, code="unsupported_parameter"), "refused"),
+    "no money left": Fault(Failure(429, code="insufficient_quota", headers=AT_ONCE), "refused"),
+    "gave up": Fault(Failure(408, headers=AT_ONCE), "timeout"),
     "too many requests": Fault(Failure(429, headers=AT_ONCE), "rate_limited"),
     "its own fault": Fault(Failure(500, headers=AT_ONCE), "unavailable"),
     "overloaded": Fault(Failure(503, headers=AT_ONCE), "unavailable"),
@@ -193,6 +204,96 @@ async def test_the_providers_advice_when_to_come_back_is_passed_on(chatting: Cha
         response = await say(alice)
     assert_unavailable(response, "rate_limited")
     assert response.headers["retry-after"] == "17"
+
+
+async def test_a_longer_pause_than_the_run_has_is_not_waited_for_but_told(
+    chatting: Chatting,
+) -> None:
+    busy = Failure(429, headers={"retry-after": "17"})
+    async with (
+        ScriptedProvider(busy) as provider,
+        chatting(openai_base_url=provider.base_url) as alice,
+    ):
+        response = await asyncio.wait_for(say(alice), 10)
+    assert_unavailable(response, "rate_limited")
+    assert response.headers["retry-after"] == "17"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("0", "1"),
+        ("6.2", "7"),
+        ("86400", "86400"),
+        ("Fri, 31 Dec 2999 23:59:59 GMT", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+        ("soon GMT", None),
+        ("nan", None),
+        ("-5", None),
+        ("9" * 400, None),
+    ],
+)
+async def test_advice_that_makes_no_sense_is_not_passed_on(
+    chatting: Chatting, said: str, told: str | None
+) -> None:
+    busy = Failure(503, headers={"retry-after": said, "x-should-retry": "false"})
+    async with (
+        ScriptedProvider(busy) as provider,
+        chatting(openai_base_url=provider.base_url) as alice,
+    ):
+        response = await say(alice)
+    assert_unavailable(response, "unavailable")
+    assert response.headers.get("retry-after") == told
+
+
+async def test_advice_as_a_date_is_told_in_seconds(chatting: Chatting) -> None:
+    later = email.utils.format_datetime(utc_now() + timedelta(minutes=10), usegmt=True)
+    busy = Failure(429, headers={"retry-after": later})
+    async with (
+        ScriptedProvider(busy) as provider,
+        chatting(openai_base_url=provider.base_url) as alice,
+    ):
+        response = await say(alice)
+    assert 500 < int(response.headers["retry-after"]) <= 600
+
+
+TOO_LONG = {
+    "OpenAI": "Your input exceeds the context window of this model. Please adjust your input.",
+    "vLLM": "This model's maximum context length is 4096 tokens. However, you requested 9000.",
+    "vLLM's prompt": "The decoder prompt (length 9000) is longer than the maximum model length.",
+    "Anthropic": "prompt is too long: 208310 tokens > 200000 maximum",
+    "Anthropic's sum": "input length and `max_tokens` exceed context limit: 199211 + 8192",
+    "Ollama": "the input length exceeds the context length",
+    "llama.cpp": "the request exceeds the available context size, try increasing it",
+    "Groq": "Please reduce the length of the messages or completion.",
+    "Gemini": "The input token count (1200000) exceeds the maximum number of tokens allowed.",
+    "Mistral": "Prompt contains 40000 tokens and 0 draft tokens, too large for model",
+    "xAI": "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+}
+
+
+@pytest.mark.parametrize("words", TOO_LONG.values(), ids=TOO_LONG.keys())
+async def test_a_context_that_is_too_long_is_known_by_what_servers_say(
+    run: Run, alice: httpx.AsyncClient, words: str
+) -> None:
+    said = {"error": {"message": f"{words} {PROVIDER_TEXT}", "type": "invalid_request_error"}}
+    async with ScriptedProvider(then=Raw(json.dumps(said).encode(), 400)) as provider:
+        address = provider.base_url
+        async with run(
+            alice, None, openai_base_url=address, openai_api="chat_completions"
+        ) as client:
+            assert_unavailable(await say(client), "context_too_long")
+
+
+async def test_the_same_words_in_another_fault_are_not_a_context_too_long(
+    chatting: Chatting,
+) -> None:
+    said = {"error": {"message": "You may not use this context window.", "code": "forbidden"}}
+    async with (
+        ScriptedProvider(Raw(json.dumps(said).encode(), 403)) as provider,
+        chatting(openai_base_url=provider.base_url) as alice,
+    ):
+        assert_unavailable(await say(alice), "refused")
 
 
 async def test_a_provider_that_fails_for_a_moment_is_asked_again(chatting: Chatting) -> None:

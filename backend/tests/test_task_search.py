@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from sqlalchemy import event
 
 from backend.database import Sessions
+from backend.models import utc_now
 from backend.schemas import TaskCreate
 from backend.services import tasks
 from backend.tests.task_calls import add, listed, toggle
@@ -45,11 +46,11 @@ async def test_open_tasks_are_the_newest_and_how_many_there_are(
     await alice.delete(f"/api/tasks/{made[3]['id']}")
     await add(bob)
     async with sessions() as session:
-        shown, total = await tasks.open_tasks(session, alice_id, 2)
+        shown, total, _ = await tasks.open_tasks(session, alice_id, 2, utc_now())
         assert [task.title for task in shown] == ["task 2", "task 1"]
         assert f"{shown[0].due_date:%d %H:%M %Z}" == "31 23:00 UTC"
         assert total == 3
-        assert await tasks.open_tasks(session, "nobody", 2) == ([], 0)
+        assert await tasks.open_tasks(session, "nobody", 2, utc_now()) == ([], 0, 0)
 
 
 async def test_counting_agrees_with_listing(
@@ -74,5 +75,5 @@ async def test_what_each_turn_asks_is_one_statement(
         engine = app.state.engine.sync_engine
         event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
         await tasks.add_task(session, alice_id, TaskCreate(title="Buy milk"))
-        await tasks.open_tasks(session, alice_id, 30)
+        await tasks.open_tasks(session, alice_id, 30, utc_now())
     assert [statement.split()[0] for statement in statements] == ["INSERT", "SELECT"]
