@@ -13,6 +13,7 @@
     │   └── TaskChanged                TASK_CHANGED
     ├── ValidationFailed          422  VALIDATION_ERROR
     ├── RateLimited               429  RATE_LIMIT_EXCEEDED
+    ├── RequestRefused                 four kinds, in `backend.refusals`
     ├── AIServiceUnavailable      503  AI_SERVICE_UNAVAILABLE
     ├── DatabaseUnavailable       503  SERVICE_UNAVAILABLE
     └── Stopping                  503  SERVICE_UNAVAILABLE

@@ -21,9 +21,17 @@ from backend.embedded import start_embedded
 from backend.errors import install_error_handlers
 from backend.leases import keep_leases
 from backend.logs import configure_logging
-from backend.middleware import BodyLimit, ErrorBoundary, PlainStartFailure, RequestContext
+from backend.middleware import (
+    BodyLimit,
+    ErrorBoundary,
+    HeadLimit,
+    PlainStartFailure,
+    RequestContext,
+    SecurityHeaders,
+)
+from backend.openapi import install_allow_header
 from backend.rate_limiter import create_rate_limits
-from backend.routes import chat, health, messages, tasks
+from backend.routes import chat, docs, health, messages, tasks
 from backend.turn import Runtime
 
 logger = logging.getLogger(__name__)
@@ -65,10 +73,14 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         summary="One chat message becomes task changes and a saved answer.",
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.stopping = False
     install_error_handlers(app)
-    for router in (chat.router, messages.router, tasks.router, health.router):
+    install_allow_header(app)
+    for router in (chat.router, messages.router, tasks.router, health.router, docs.router):
         app.include_router(router)
     _add_middleware(app, settings)
     return app
@@ -89,7 +101,8 @@ async def _open_database(app: FastAPI, settings: Settings, stack: AsyncExitStack
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: what is added last sees a request first."""
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, seconds=settings.request_seconds)
+    app.add_middleware(HeadLimit)
     app.add_middleware(ErrorBoundary)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(
@@ -100,6 +113,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
         expose_headers=["Retry-After", "X-Request-ID", "Idempotency-Replayed"],
     )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestContext)
     app.add_middleware(PlainStartFailure)
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
-from backend.openapi import CHAT_ERRORS, HISTORY_ERRORS
+from backend.openapi import CHAT_ERRORS, CHAT_LINKS, HISTORY_ERRORS, HISTORY_LINKS
 from backend.rate_limiter import rate_limit
 from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey, MessageResponse
 from backend.services import conversations
@@ -25,7 +25,7 @@ Key = Annotated[
 ]
 
 
-@router.post("/chat", responses=CHAT_ERRORS, summary="Send a message to the assistant")
+@router.post("/chat", responses=CHAT_ERRORS | CHAT_LINKS, summary="Send a message to the assistant")
 @rate_limit("chat")
 async def chat(
     request: Request,
@@ -55,7 +55,7 @@ async def chat(
 
 @router.get(
     "/conversations/{conversation_id}/messages",
-    responses=HISTORY_ERRORS,
+    responses=HISTORY_ERRORS | HISTORY_LINKS,
     summary="Read the newest messages of a conversation, oldest first",
 )
 @rate_limit("history")
