@@ -14,6 +14,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from backend.bench.burst import burst
 from backend.bench.database import Postgres, postgres
+from backend.bench.hostile import hostile
 from backend.bench.report import Figure, say_figures, say_machine
 from backend.bench.startup import startup
 from backend.bench.statements import statements
@@ -26,6 +27,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "history": ("History of a conversation", history),
     "burst": ("Turns that wait 4 s each, on a pool of 5 connections", burst),
     "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),
+    "hostile": ("GET /api/tasks while others do harm", hostile),
     "start": ("Start to the first healthy answer", startup),
 }
 

@@ -92,18 +92,30 @@ async def bare_loop(provider_port: int) -> AsyncIterator[BareLoop]:
 
 @asynccontextmanager
 async def service(
-    folder: Path, database_url: str, provider_port: int, pool_size: int = 20
+    folder: Path, database_url: str, provider_port: int, pool_size: int = 20, **settings: str
 ) -> AsyncIterator[Service]:
     """One worker of the service, healthy; its log goes into `folder`.
 
-    It runs in `folder`, so that no `.env` of the checkout changes what is measured.
+    It runs in `folder`, so that no `.env` of the checkout changes what is measured: under
+    uvicorn's command, or as `python -m backend` where there are `settings`.
 
     Raises:
         DidNotStart: it ended, or was not healthy within `START_LIMIT`.
     """
     port = _free_port()
-    arguments = ("-m", "uvicorn", "backend.main:app", "--workers", "1", "--port", str(port))
+    arguments: tuple[str, ...] = (
+        "-m",
+        "uvicorn",
+        "backend.main:app",
+        "--workers",
+        "1",
+        "--port",
+        str(port),
+    )
     environment = _environment(database_url, provider_port, pool_size)
+    if settings:
+        arguments = ("-m", "backend")
+        environment = {**environment, "PORT": str(port), **settings}
     with (folder / "service.log").open("ab") as log:
         started = perf_counter()
         async with _running(
