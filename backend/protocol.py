@@ -7,6 +7,8 @@ envelope like every other, and its connection is closed.
 import asyncio
 import functools
 import logging
+import socket
+import struct
 from typing import Any, cast
 from uuid import uuid4
 
@@ -24,9 +26,9 @@ HEAD_MAX = 64 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection, on which a client has `seconds` for a request's head and its body.
+    """One connection, on which a client has `seconds` for a request's head and for its body.
 
-    The time runs from the connection, or from the first byte after the last request. uvicorn
+    It may take nothing of an answer for twice as long. The time runs from the connection, or from the first byte after the last request. uvicorn
     closes only connections that idle after an answer.
     """
 
@@ -37,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._refusal: RequestRefused | None = None
+        self._reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
@@ -44,6 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -77,6 +81,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls where the parser cannot go on."""
         self._refuse(self._refusal or MalformedRequest())
@@ -89,6 +101,30 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _watch_reader(self) -> None:
+        """Let a client go that has taken nothing of an answer for twice the time."""
+        unread = self.transport.get_write_buffer_size()
+
+        def look() -> None:
+            if self.transport.get_write_buffer_size() < unread:
+                self._watch_reader()
+            else:
+                self._reset()
+
+        self._stop_watching()
+        self._reader_timer = self.loop.call_later(2 * self._seconds, look)
+
+    def _reset(self) -> None:
+        """Close at once; by default the kernel would go on offering what it still holds."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
 
     def _time_out(self) -> None:
         self._timer = None

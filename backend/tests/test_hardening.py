@@ -4,13 +4,15 @@ import asyncio
 import gzip
 import json
 import re
+import select
+import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -243,6 +245,33 @@ async def test_idle_connections_keep_nobody_out_and_are_closed(target: Target) -
     assert [await reader.read() for reader, _ in idle] == [b""] * 300
     for _, writer in idle:
         writer.close()
+
+
+async def test_who_does_not_read_is_let_go(target: Target, shared_database_url: str) -> None:
+    reader_id = await better_auth.add_user(shared_database_url, "reader")
+    token = await better_auth.sign_in(shared_database_url, reader_id)
+    much = """INSERT INTO tasks (user_id, title, description, created_at, updated_at)
+              SELECT %s, 'Much', repeat('é', 1000), now(), now() FROM generate_series(1, 4000)"""
+    await better_auth.execute(shared_database_url, much, reader_id)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        address = urlsplit(target.address)
+        await loop.sock_connect(client, (address.hostname, address.port))
+        ask = get("/api/tasks", f"Authorization: Bearer {token}").replace(b"close", b"keep-alive")
+        await loop.sock_sendall(client, ask * 2)
+        began = loop.time()
+        while await loop.run_in_executor(None, _is_open, client):
+            assert loop.time() - began < 20
+        assert loop.time() - began >= 2 * PATIENCE
+
+
+def _is_open(client: socket.socket) -> bool:
+    """Whether the other end has not reset the connection, looked at for a moment."""
+    poll = select.poll()
+    poll.register(client, select.POLLHUP | select.POLLERR)
+    return not poll.poll(100)
 
 
 async def test_a_slow_client_with_time_is_served(target: Target) -> None:
