@@ -28,8 +28,9 @@ HEAD_MAX = 64 * 1024
 class BoundedProtocol(HttpToolsProtocol):
     """One connection, on which a client has `seconds` for a request's head and for its body.
 
-    It may take nothing of an answer for twice as long. The time runs from the connection, or from the first byte after the last request. uvicorn
-    closes only connections that idle after an answer.
+    The time runs from the connection, or from the first byte after the last request; uvicorn
+    closes only connections that idle after an answer. For twice as long the client may take
+    nothing of an answer.
     """
 
     def __init__(self, *args: Any, seconds: float = 15.0, **kwargs: Any) -> None:
