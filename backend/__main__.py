@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -16,6 +17,10 @@ from backend import demo
 from backend.config import Settings, SettingsError, load_settings
 from backend.embedded import EmbeddedServerError, start_embedded
 from backend.logs import configure_logging
+from backend.protocol import protocol
+
+OPEN_FILES = 65_536
+"""Open files of the process, where the machine allows as many."""
 
 type Greeting = Callable[[str], str]
 """What is printed once the service answers, given its address."""
@@ -46,6 +51,7 @@ def main() -> None:
     try:
         settings = load_settings()
         configure_logging(settings.log_level)
+        _allow_open_files()
         _serve(settings)
     except (SettingsError, EmbeddedServerError) as error:
         sys.stderr.write(f"backend: {error}\n")
@@ -89,6 +95,14 @@ def _listen(settings: Settings) -> socket.socket:
         raise SettingsError("HOST: not a name or an address") from None
 
 
+def _allow_open_files() -> None:
+    """Every connection is an open file, and the usual limit of 1024 is only a default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 @contextmanager
 def _no_garbage() -> Iterator[None]:
     """Keep the garbage collector out of imports, of which next to nothing ever is garbage.
@@ -104,6 +118,7 @@ def _no_garbage() -> Iterator[None]:
 def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=protocol(settings.request_seconds),
         log_config=None,  # the app's own, one line a request
         access_log=False,
         ws="none",

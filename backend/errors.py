@@ -15,6 +15,7 @@
     ├── RateLimited               429  RATE_LIMIT_EXCEEDED
     │   ├── TooManyTurns
     │   └── BudgetSpent
+    ├── RequestRefused                 four kinds, in `backend.refusals`
     ├── DatabaseUnavailable       503  SERVICE_UNAVAILABLE
     ├── SignInUnavailable         503  SERVICE_UNAVAILABLE
     ├── Stopping                  503  SERVICE_UNAVAILABLE

@@ -25,9 +25,17 @@ from backend.embedded import start_embedded
 from backend.envelope import install_error_handlers
 from backend.leases import keep_leases
 from backend.logs import configure_logging
-from backend.middleware import BodyLimit, ErrorBoundary, PlainStartFailure, RequestContext
+from backend.middleware import (
+    BodyLimit,
+    ErrorBoundary,
+    HeadLimit,
+    PlainStartFailure,
+    RequestContext,
+    SecurityHeaders,
+)
+from backend.openapi import install_allow_header
 from backend.rate_limiter import RateLimitHeaders, RateLimits
-from backend.routes import chat, conversations, health, messages, tasks, usage
+from backend.routes import chat, conversations, docs, health, messages, tasks, usage
 from backend.turn import Runtime
 
 logger = logging.getLogger(__name__)
@@ -66,10 +74,14 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         summary="One chat message becomes task changes and a saved answer.",
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.stopping = False
     install_error_handlers(app)
-    for part in (chat, conversations, messages, tasks, usage, health):
+    install_allow_header(app)
+    for part in (chat, conversations, messages, tasks, usage, health, docs):
         app.include_router(part.router)
     _add_middleware(app, settings)
     return app
@@ -108,7 +120,8 @@ async def _open_runtime(
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: what is added last sees a request first."""
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, seconds=settings.request_seconds)
+    app.add_middleware(HeadLimit)
     app.add_middleware(ErrorBoundary)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
@@ -135,6 +148,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             "Content-Disposition",
         ],
     )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestContext)
     app.add_middleware(PlainStartFailure)
 

@@ -1,15 +1,15 @@
-"""What every request passes: its id, its log line, the limit of its body, the last catch.
+"""What every request passes: its id, its log line, the limits of its size, the last catch.
 
 And what the app's start passes: a failure there is said in one line.
 
 Plain ASGI, since Starlette's `BaseHTTPMiddleware` hides a client's leaving and wraps bodies.
 """
 
+import asyncio
 import logging
 import re
 import sys
 import time
-from http import HTTPStatus
 from uuid import uuid4
 
 from sqlalchemy.exc import OperationalError
@@ -21,11 +21,22 @@ from backend.config import SettingsError
 from backend.embedded import EmbeddedServerError
 from backend.envelope import as_app_error, error_response
 from backend.logs import request_id
+from backend.refusals import BodyTooLarge, HeadTooLarge, RequestRefused, RequestTooSlow
 
 logger = logging.getLogger("backend.access")
 
 BODY_MAX = 64 * 1024
 """Bytes of a request's body; the largest valid one is a task of about 20 kB."""
+
+FIELDS_MAX = 100
+"""Header fields of a request; a browser sends about 20, and proxies add a few."""
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -100,18 +111,56 @@ class ErrorBoundary:
             await answer(scope, receive, send)
 
 
-def _too_large() -> HTTPException:
-    return HTTPException(HTTPStatus.CONTENT_TOO_LARGE, headers={"Connection": "close"})
+class SecurityHeaders:
+    """Say on every answer that it is no page, is kept by nobody, and belongs in no frame.
+
+    An answer that is a page brings a policy of its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_guarded)
+
+
+class HeadLimit:
+    """Refuse a request of more than `FIELDS_MAX` header fields with 431.
+
+    `backend.protocol` does so while they come; under another server they are here already.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(scope.get("headers", ())) > FIELDS_MAX:
+            raise HeadTooLarge
+        await self.app(scope, receive, send)
+
+
+def _refusal(error: RequestRefused) -> HTTPException:
+    """`error` as the framework lets it through, which takes others for a body not to be parsed."""
+    return HTTPException(error.status, headers=error.headers)
 
 
 class BodyLimit:
-    """Refuse a body over `limit` bytes with 413: by its declared length, else while it comes.
+    """Refuse a body over `limit` bytes with 413, and one that is not there in `seconds` with 408.
 
-    Starlette has a middleware for it, but that one answers in plain text, not in the envelope.
+    The length is judged as it is declared, else while it comes. Starlette has a middleware for
+    it, but that one answers in plain text, not in the envelope, and waits for ever.
     """
 
-    def __init__(self, app: ASGIApp, limit: int = BODY_MAX) -> None:
+    def __init__(self, app: ASGIApp, seconds: float, limit: int = BODY_MAX) -> None:
         self.app = app
+        self.seconds = seconds
         self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,19 +168,26 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self.limit:
-            raise _too_large()
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self.limit):
+            raise _refusal(BodyTooLarge())
         received = 0
+        deadline: float | None = asyncio.get_running_loop().time() + self.seconds
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+        async def bounded() -> Message:
+            nonlocal received, deadline
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise _refusal(RequestTooSlow()) from None
+            if not message.get("more_body", False):
+                deadline = None  # what may come now is the client's leaving
             received += len(message.get("body", b""))
             if received > self.limit:
-                raise _too_large()
+                raise _refusal(BodyTooLarge())
             return message
 
-        await self.app(scope, counted, send)
+        await self.app(scope, bounded, send)
 
 
 class PlainStartFailure:

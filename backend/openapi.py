@@ -1,10 +1,13 @@
-"""The error answers of the contract, as the OpenAPI document shows them."""
+"""What the OpenAPI document says of answers: the errors of the contract, and where they lead."""
 
 from typing import Any
 
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.routing import compile_path
 
-from backend.envelope import envelope
+from backend.envelope import as_app_error, envelope, error_response
 from backend.errors import (
     AIServiceUnavailable,
     AlreadyUndone,
@@ -20,6 +23,7 @@ from backend.errors import (
     TurnInProgress,
     ValidationFailed,
 )
+from backend.refusals import BodyTooLarge, HeadTooLarge, MalformedRequest, RequestTooSlow
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -72,7 +76,16 @@ _DETAILS: dict[type[AppError], Any] = {
 }
 
 
-SIGNED_IN = (InvalidSession, ValidationFailed, RateLimited, DatabaseUnavailable, AppError)
+ANY_REQUEST = (MalformedRequest, RequestTooSlow, BodyTooLarge, HeadTooLarge)
+"""What a request may meet before anything in it is judged."""
+SIGNED_IN = (
+    InvalidSession,
+    ValidationFailed,
+    RateLimited,
+    DatabaseUnavailable,
+    AppError,
+    *ANY_REQUEST,
+)
 """What every signed-in, limited route may answer."""
 
 
@@ -114,4 +127,52 @@ UNDO_ERRORS = error_answers(
     *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged
 )
 USAGE_ERRORS = error_answers(*SIGNED_IN)
-READY_ERRORS = error_answers(DatabaseUnavailable)
+HEALTH_ERRORS = error_answers(*ANY_REQUEST)
+READY_ERRORS = error_answers(DatabaseUnavailable, *ANY_REQUEST)
+
+
+def _links(status: int, parameter: str, expression: str, *operations: str) -> Responses:
+    """Where an answer leads: `expression` finds in it the `parameter` that `operations` take."""
+    target = {"parameters": {parameter: expression}}
+    return {status: {"links": {name: {"operationId": name, **target} for name in operations}}}
+
+
+TASK_LINKS = _links(
+    201, "task_id", "$response.body#/id", "read_task", "update_task", "delete_task", "toggle_task"
+)
+CHAT_LINKS = _links(200, "conversation_id", "$response.body#/conversation_id", "list_messages")
+CONVERSATION_LINKS = _links(
+    201,
+    "conversation_id",
+    "$response.body#/id",
+    "read_conversation",
+    "change_conversation",
+    "archive_conversation",
+    "unarchive_conversation",
+    "export_conversation",
+    "list_messages",
+    "chat_here",
+    "delete_conversation",
+)
+HISTORY_LINKS = _links(200, "message_id", "$response.body#/1/id", "undo_message")
+
+
+def install_allow_header(app: FastAPI) -> None:
+    """Let a 405 name every method of its path, where the framework names one route's."""
+
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        answer = error_response(as_app_error(error))
+        if methods := _methods(app, request.url.path):
+            answer.headers["Allow"] = ", ".join(methods)
+        return answer
+
+    app.add_exception_handler(405, refuse)
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """The methods the document lists for `path`; a path without parameters goes first."""
+    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
+    for template in sorted(paths, key=lambda template: "{" in template):
+        if compile_path(template)[0].match(path):
+            return [method.upper() for method in paths[template]]
+    return []

@@ -62,8 +62,11 @@ def storable(value: str) -> str:
     return value
 
 
-def _null_means(default: object) -> BeforeValidator:
-    return BeforeValidator(lambda value: default if value is None else value)
+def _null_means(default: object, kind: Any = Any) -> BeforeValidator:
+    """Read null as `default`; the document says that the field takes `kind` or null."""
+    return BeforeValidator(
+        lambda value: default if value is None else value, json_schema_input_type=kind | None
+    )
 
 
 def _date_text(value: object) -> object:
@@ -127,12 +130,13 @@ MessageText = Annotated[
     Text(strip_whitespace=True, min_length=1, max_length=MESSAGE_MAX),
     AfterValidator(storable),
 ]
+_DescriptionText = Annotated[str, Text(max_length=DESCRIPTION_MAX)]
 Description = Annotated[
-    str, Text(max_length=DESCRIPTION_MAX), AfterValidator(storable), _null_means("")
+    _DescriptionText, AfterValidator(storable), _null_means("", _DescriptionText)
 ]
 DueDate = Annotated[UtcDatetime | None, BeforeValidator(_date_text)]
 """A time with a zone, without one (UTC), or a date alone (midnight UTC); "" is null."""
-Tags = Annotated[list[str], AfterValidator(_clean_tags), _null_means([])]
+Tags = Annotated[list[str], AfterValidator(_clean_tags), _null_means([], list[str])]
 SearchText = Annotated[
     str, Text(strip_whitespace=True, max_length=SEARCH_MAX), AfterValidator(storable)
 ]
@@ -163,14 +167,16 @@ class TaskFields(BaseModel):
     """What a person may set besides the title; null puts a field back to its default."""
 
     description: Description = ""
-    priority: Annotated[Priority, _null_means(Priority.MEDIUM)] = Priority.MEDIUM
+    priority: Annotated[Priority, _null_means(Priority.MEDIUM, Priority)] = Priority.MEDIUM
     due_date: DueDate = None
     tags: Tags = Field(
         default=[],
         description=f"Trimmed and lower-cased, empty ones and doubles dropped; then at most "
         f"{TAGS_MAX} of {TAG_MAX} characters.",
     )
-    recurrence_pattern: Annotated[Recurrence, _null_means(Recurrence.NONE)] = Recurrence.NONE
+    recurrence_pattern: Annotated[Recurrence, _null_means(Recurrence.NONE, Recurrence)] = (
+        Recurrence.NONE
+    )
 
 
 class TaskCreate(TaskFields):

@@ -17,11 +17,12 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.agent.arguments import WholeNumber, read_arguments, reasons, recordable
+from backend.agent.prompt import TOO_MANY_CALLS
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
 from backend.models import Task
 from backend.schemas import TaskCreate, TaskUpdate, iso_utc
 from backend.services import tasks
-from backend.services.record import ToolCall, Undo
+from backend.services.record import CALLS_MAX, ToolCall, Undo
 from backend.services.turns import Turn, record_call
 from backend.services.undo import changed, made
 
@@ -114,6 +115,7 @@ async def _list_tasks(session: AsyncSession, user_id: str, given: dict[str, Any]
     if total == wanted.limit:
         total = await tasks.count_tasks(session, user_id, completed=completed, search=wanted.search)
     counted = "1 task" if total == 1 else f"{total} tasks"
+    rest = "." if total == len(found) else f"; these are the newest {len(found)}."
     result = {
         "success": True,
         "tasks": [
@@ -129,9 +131,7 @@ async def _list_tasks(session: AsyncSession, user_id: str, given: dict[str, Any]
             for task in found
         ],
         "count": len(found),
-        "message": f"Found {counted}."
-        if total == len(found)
-        else f"Found {counted}; these are the newest {len(found)}.",
+        "message": f"Found {counted}{rest}",
     }
     return result, None
 
@@ -208,10 +208,9 @@ def _specify(arguments: type[BaseModel], name: str, run: Run) -> _Specification:
     schema = arguments.model_json_schema()
     for part in (schema, *schema["properties"].values()):
         part.pop("title", None)
-    description = schema.pop("description")
     template = FunctionTool(
         name=name,
-        description=description,
+        description=schema.pop("description"),
         params_json_schema=ensure_strict_json_schema(schema),
         on_invoke_tool=_unbound,
         # it is strict already; said only of the copies, or each would have it made so again
@@ -253,8 +252,9 @@ def create_tools_for_user(user_id: str, session: AsyncSession, turn: Turn) -> li
 async def _call(
     tool: _Specification, user_id: str, session: AsyncSession, turn: Turn, raw: str
 ) -> str:
+    if len(turn.calls) >= CALLS_MAX:
+        return json.dumps(_failure(tool.template.name, ValidationFailed(TOO_MANY_CALLS)))
     given: dict[str, Any] = {}
-    undo = None
     try:
         given = read_arguments(raw, tool.parameters)
         if done := _done_before(turn, tool.template.name, recordable(given)):
@@ -262,7 +262,7 @@ async def _call(
         result, undo = await tool.run(session, user_id, given)
     except Exception as error:
         await session.rollback()
-        result = _failure(tool.template.name, error)
+        result, undo = _failure(tool.template.name, error), None
     call = ToolCall(tool=tool.template.name, args=recordable(given), result=result)
     if undo is not None:
         call["undo"] = undo

@@ -15,6 +15,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from backend.bench.burst import burst
 from backend.bench.context import context
 from backend.bench.database import Postgres, postgres
+from backend.bench.hostile import hostile
 from backend.bench.limits import limits
 from backend.bench.lists import lists
 from backend.bench.report import Figure, say_figures, say_machine
@@ -32,6 +33,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "limits": ("A full limit under load: one user floods, another works", limits),
     "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),
     "context": ("What a conversation of 200 turns sends, beside its last 50 messages", context),
+    "hostile": ("GET /api/tasks while others do harm", hostile),
     "start": ("Start to the first healthy answer", startup),
 }
 

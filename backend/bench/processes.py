@@ -96,20 +96,25 @@ async def service(
     database_url: str,
     provider_port: int,
     pool_size: int = 20,
+    *,
     settings: Mapping[str, str] | None = None,
+    own_server: bool = False,
 ) -> AsyncIterator[Service]:
     """One worker of the service, healthy; its log goes into `folder`.
 
     Limits are out of the way unless `settings` set them, by the names of the environment.
 
-    It runs in `folder`, so that no `.env` of the checkout changes what is measured.
+    It runs in `folder`, so that no `.env` of the checkout changes what is measured: under
+    uvicorn's command, or as `python -m backend` where that is asked for.
 
     Raises:
         DidNotStart: it ended, or was not healthy within `START_LIMIT`.
     """
     port = _free_port()
-    arguments = ("-m", "uvicorn", "backend.main:app", "--workers", "1", "--port", str(port))
+    under_uvicorn = ("-m", "uvicorn", "backend.main:app", "--workers", "1", "--port", str(port))
+    arguments = ("-m", "backend") if own_server else under_uvicorn
     environment = {**_environment(database_url, provider_port, pool_size), **(settings or {})}
+    environment["PORT"] = str(port)
     with (folder / "service.log").open("ab") as log:
         started = perf_counter()
         async with _running(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Request, Response
 from backend.auth import CurrentUser, SignedInRoute
 from backend.conversation_schemas import ChatAnswer, ChatContent
 from backend.errors import ConversationNotFound
-from backend.openapi import CHAT_ERRORS
+from backend.openapi import CHAT_ERRORS, CHAT_LINKS
 from backend.rate_limiter import rate_limit
 from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
 from backend.services.conversations import read_id
@@ -34,7 +34,7 @@ TimeZone = Annotated[
 ]
 
 
-@router.post("/chat", responses=CHAT_ERRORS, summary="Send a message to the assistant")
+@router.post("/chat", responses=CHAT_ERRORS | CHAT_LINKS, summary="Send a message to the assistant")
 @rate_limit("chat")
 async def chat(
     request: Request,

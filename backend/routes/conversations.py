@@ -16,7 +16,13 @@ from backend.conversation_schemas import (
 )
 from backend.database import SessionDep, SessionsDep, open_session
 from backend.errors import ValidationFailed
-from backend.openapi import CONVERSATION_ERRORS, EXPORT_ANSWERS, HISTORY_ERRORS
+from backend.openapi import (
+    CONVERSATION_ERRORS,
+    CONVERSATION_LINKS,
+    EXPORT_ANSWERS,
+    HISTORY_ERRORS,
+    HISTORY_LINKS,
+)
 from backend.rate_limiter import rate_limit
 from backend.schemas import MessageResponse, SearchText
 from backend.services import conversations, keeping, listing
@@ -134,7 +140,7 @@ async def list_conversations(
 
 @router.post(
     "",
-    responses=CONVERSATION_ERRORS,
+    responses=CONVERSATION_ERRORS | CONVERSATION_LINKS,
     status_code=status.HTTP_201_CREATED,
     summary="Begin an empty conversation",
 )
@@ -242,7 +248,7 @@ async def unarchive_conversation(
 
 @router.get(
     "/{conversation_id}/messages",
-    responses=HISTORY_ERRORS,
+    responses=HISTORY_ERRORS | HISTORY_LINKS,
     summary="Read the newest messages of a conversation, oldest first",
 )
 @rate_limit("history")

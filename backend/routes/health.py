@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from backend.database import is_ready
 from backend.errors import DatabaseUnavailable, Stopping
-from backend.openapi import READY_ERRORS
+from backend.openapi import HEALTH_ERRORS, READY_ERRORS
 
 router = APIRouter(tags=["health"])
 
@@ -16,7 +16,7 @@ class Health(BaseModel):
     status: Literal["ok", "ready"]
 
 
-@router.get("/health", summary="Liveness")
+@router.get("/health", summary="Liveness", responses=HEALTH_ERRORS)
 async def health() -> Health:
     """The process answers; nothing else is asked."""
     return Health(status="ok")

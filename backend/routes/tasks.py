@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, status
+from fastapi import APIRouter, HTTPException, Query, Request, status
 
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
 from backend.models import Task
-from backend.openapi import ONE_TASK_ERRORS, TASK_ERRORS
+from backend.openapi import ONE_TASK_ERRORS, TASK_ERRORS, TASK_LINKS
 from backend.rate_limiter import rate_limit
 from backend.schemas import (
     CompletedFilter,
@@ -50,8 +50,17 @@ async def search_tasks(
     return _listed(await tasks.list_tasks(session, user_id, completed=completed, search=q))
 
 
+@router.api_route("/search", methods=["PUT", "DELETE"], include_in_schema=False)
+async def only_read_search(request: Request, user_id: CurrentUser) -> None:
+    """Or the word would be taken for a task's id."""
+    raise HTTPException(status.HTTP_405_METHOD_NOT_ALLOWED)
+
+
 @router.post(
-    "", responses=TASK_ERRORS, status_code=status.HTTP_201_CREATED, summary="Create a task"
+    "",
+    responses=TASK_ERRORS | TASK_LINKS,
+    status_code=status.HTTP_201_CREATED,
+    summary="Create a task",
 )
 @rate_limit("tasks")
 async def create_task(

@@ -13,6 +13,9 @@ from typing import Any, NotRequired, TypedDict
 DEPTH_MAX = 40
 """Arrays and objects inside each other; a call's record has five at the most."""
 
+CALLS_MAX = 100
+"""Calls of one turn at the most, all attempts and model calls together."""
+
 type Undo = list[dict[str, Any]]
 """What a call changed, as plain values; empty where all was so already."""
 

@@ -7,8 +7,10 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -40,8 +42,13 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(database_url: str, provider_url: str, **settings: str) -> AsyncIterator[Server]:
-    """A server on a database and a provider; killed at the end if it still runs."""
+async def serving(
+    database_url: str, provider_url: str, *, log: str | None = None, **settings: str
+) -> AsyncIterator[Server]:
+    """A server on a database and a provider; killed at the end if it still runs.
+
+    Its stderr goes to the file `log`, or where the test's goes.
+    """
     environment = {
         "PATH": os.environ["PATH"],
         "PORT": "0",
@@ -57,9 +64,10 @@ async def serving(database_url: str, provider_url: str, **settings: str) -> Asyn
         # so that what these processes run counts as covered
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     } | settings
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "backend", env=environment, stdout=PIPE
-    )
+    with _file(log) as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "backend", env=environment, stdout=PIPE, stderr=errors
+        )
     try:
         async with asyncio.timeout(START_LIMIT):
             address = await _address(process)
@@ -68,6 +76,10 @@ async def serving(database_url: str, provider_url: str, **settings: str) -> Asyn
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def _file(log: str | None) -> AbstractContextManager[IO[bytes] | None]:
+    return Path(log).open("wb") if log else nullcontext()
 
 
 async def _address(process: Process) -> str:

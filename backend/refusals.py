@@ -1,0 +1,32 @@
+"""Requests that are refused before anything in them is judged: too slow, too large, not HTTP."""
+
+from backend.errors import AppError
+
+
+class RequestRefused(AppError):
+    """A request that is not read to its end, so its connection cannot serve another one."""
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Connection": "close"})
+
+
+class MalformedRequest(RequestRefused):
+    """Not HTTP; the framework sees nothing of it."""
+
+    status, code = 400, "BAD_REQUEST"
+    message = "Bad Request"
+
+
+class RequestTooSlow(RequestRefused):
+    status, code = 408, "REQUEST_TIMEOUT"
+    message = "Request Timeout"
+
+
+class BodyTooLarge(RequestRefused):
+    status, code = 413, "CONTENT_TOO_LARGE"
+    message = "Content Too Large"
+
+
+class HeadTooLarge(RequestRefused):
+    status, code = 431, "REQUEST_HEADER_FIELDS_TOO_LARGE"
+    message = "Request Header Fields Too Large"
