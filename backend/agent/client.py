@@ -65,9 +65,11 @@ class _Client(AsyncOpenAI):
     another try, in which the run's time would pass, but lets the person know when to come back.
     """
 
-    def __init__(self, *, longest_pause: float, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, longest_pause: float, base_url: str | None, **options: Any) -> None:
+        super().__init__(base_url=base_url, **options)
         self._longest_pause = longest_pause
+        if base_url is not None:  # read from OpenAI's own variables, and nobody else's business
+            self.organization = self.project = None
 
     def _should_retry(self, response: httpx2.Response) -> bool:
         pause = self._parse_retry_after_header(response.headers) or 0

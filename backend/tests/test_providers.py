@@ -101,6 +101,20 @@ async def test_each_provider_is_asked_at_its_address_with_its_key_in_its_format(
     ]
 
 
+async def test_the_account_at_openai_is_told_to_no_other_server(
+    alice: httpx.AsyncClient,
+    run: Run,
+    openai: ScriptedProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-ours")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-ours")
+    openai.add(Answer("Hello."))
+    async with run(alice, None, openai_base_url=openai.base_url) as client:
+        await chat(client, "hello")
+    assert not {"openai-organization", "openai-project"} & set(openai.requests[0].headers)
+
+
 async def test_a_switch_takes_the_tool_calls_of_the_history_along_and_back(
     alice: httpx.AsyncClient,
     run: Run,
