@@ -1,8 +1,8 @@
 """The agent and the one loop that runs it."""
 
 import asyncio
+import copy
 import json
-from dataclasses import replace
 
 from agents import (
     Agent,
@@ -77,6 +77,8 @@ async def run_agent(agent: Agent[Turn], context: Context, turn: Turn, limit: flo
     def fit(given: CallModelData[Turn]) -> ModelInputData:
         return ModelInputData(context.fit(given.model_data.input), given.model_data.instructions)
 
+    run_config = copy.copy(_RUN)  # made anew it would have its type hints read each time
+    run_config.call_model_input_filter = fit
     try:
         async with asyncio.timeout(limit):
             result = await Runner.run(
@@ -84,7 +86,7 @@ async def run_agent(agent: Agent[Turn], context: Context, turn: Turn, limit: flo
                 context.items,
                 context=turn,
                 max_turns=MAX_MODEL_CALLS,
-                run_config=replace(_RUN, call_model_input_filter=fit),
+                run_config=run_config,
                 error_handlers={
                     "max_turns": _stop_at_limit,
                     "model_refusal": _pass_on_refusal,
