@@ -189,8 +189,12 @@ async def open_counters(settings: Settings) -> AsyncIterator[Counters]:
     greeting: dict[str, Any] = {"protocol": 2, "driver_info": None}
     pool = ConnectionPool.from_url(uri, max_connections=2 * REDIS_AT_ONCE, retry=retry, **greeting)
     options: dict[str, Any] = {"wrap_exceptions": True, "connection_pool": pool}
+    # the pool says where Redis is, but limits wants an address with a port all the same
     storage = RedisStorage(
-        f"async+{uri}", implementation="redispy", key_prefix="todo-chat", **options
+        "async+redis://localhost:6379",
+        implementation="redispy",
+        key_prefix="todo-chat",
+        **options,
     )
     try:
         yield Counters(MovingWindowRateLimiter(storage))

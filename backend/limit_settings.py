@@ -9,7 +9,11 @@ from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
-_REDIS = r"rediss?://([^\s@/?#]*@)?([\w.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?(/\d*)?(\?[^\s#]*)?"
+_REDIS = (
+    r"rediss?://([^\s@/?#]*@)?([\w.-]+|\[[0-9A-Fa-f:]+\])"
+    r"(?P<port>:\d{1,5})?(/\d*)?(\?[^\s#]*)?"
+)
+_PORT_MAX = 65_535
 
 
 def _parsable(value: str) -> str:
@@ -26,7 +30,8 @@ def _known_store(value: SecretStr) -> SecretStr:
     uri = value.get_secret_value()
     if uri.startswith(("redis://", "rediss://")) and find_spec("redis") is None:
         raise ValueError("needs a package: pip install -r requirements-redis.txt")
-    if uri != "memory://" and not re.fullmatch(_REDIS, uri):
+    named = re.fullmatch(_REDIS, uri)
+    if uri != "memory://" and (named is None or int((named["port"] or ":0")[1:]) > _PORT_MAX):
         raise ValueError("must be memory:// or redis://[user:password@]host[:port][/database]")
     return value
 

@@ -128,6 +128,7 @@ def test_a_variable_of_something_else_is_let_be(monkeypatch: pytest.MonkeyPatch)
         ("RATE_LIMIT_STORAGE_URI", "memcached://localhost"),
         ("RATE_LIMIT_STORAGE_URI", "redis://"),
         ("RATE_LIMIT_STORAGE_URI", "redis://localhost:port"),
+        ("RATE_LIMIT_STORAGE_URI", "redis://localhost:99999"),
         ("FORWARDED_ALLOW_IPS", "proxy.example.com"),
         ("FORWARDED_ALLOW_IPS", "10.0.0.1/8"),
         ("FORWARDED_ALLOW_IPS", "*, 10.0.0.1"),

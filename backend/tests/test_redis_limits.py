@@ -157,6 +157,12 @@ async def test_a_redis_that_is_down_does_not_stop_the_start(
         assert await statuses(client, 3) == [200, 200, 429]
 
 
+@pytest.mark.parametrize("uri", ["redis://127.0.0.2", "redis://127.0.0.2/1"])
+async def test_an_address_needs_no_port(uri: str, alice: httpx.AsyncClient, run: Run) -> None:
+    async with run(alice, rate_limit_storage_uri=uri, rate_limit_tasks="2/minute") as client:
+        assert await statuses(client, 3) == [200, 200, 429]
+
+
 async def test_a_redis_that_refuses_us_is_as_good_as_none_and_its_password_is_not_logged(
     redis: RedisServer,
     alice: httpx.AsyncClient,
