@@ -190,9 +190,12 @@ async def _run(
     try:
         return await _attempt(runtime, place, user_id, turn, context, end), context
     except ProviderError as error:
-        if error.reason != TOO_LONG or done != (len(turn.calls), len(turn.earlier)):
+        if error.reason != TOO_LONG:
             raise
-    context = build_context(turn, day, request.text, budget.halved(context.items), messages)
+        context = build_context(turn, day, request.text, budget.halved(context.items), messages)
+        if done != (len(turn.calls), len(turn.earlier)):
+            runtime.afterwork.shorten(turn, context)
+            raise
     async with Place(runtime.places) as another:
         try:
             return await _attempt(runtime, another, user_id, turn, context, end), context

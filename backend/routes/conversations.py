@@ -66,7 +66,8 @@ async def _listed_before(archived: Archived = False, before: Cursor = None) -> P
 
 
 async def _said_before(conversation_id: str, before: Cursor = None) -> Position:
-    return _position(_messages_name(conversation_id), before)
+    # by the number, which the path may write with zeros before it
+    return _position(_messages_name(conversations.read_id(conversation_id) or ""), before)
 
 
 ListedBefore = Annotated[Position, Depends(_listed_before)]

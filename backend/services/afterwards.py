@@ -42,8 +42,9 @@ _PAID = (
     .cte("paid")
 )
 _CHANGE = update(conversations).where(conversations.c.id == _PAID.c.conversation_id)
-_UNNAMED = conversations.c.title.is_(None)
+_UNNAMED = and_(conversations.c.title.is_(None), conversations.c.deleted_at.is_(None))
 _UNMOVED = and_(
+    conversations.c.deleted_at.is_(None),
     conversations.c.context_from.is_not_distinct_from(bindparam("was_from", type_=BigInteger)),
     conversations.c.summary_to.is_not_distinct_from(bindparam("was_to", type_=BigInteger)),
 )

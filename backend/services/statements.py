@@ -152,6 +152,15 @@ TAKE_UP = (
         messages.c.output_tokens,
     )
 )
+FETCH_BACK = (
+    update(conversations)
+    .where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.archived_at.is_not(None),
+    )
+    .values(archived_at=null())
+)
+"""What a new message does in the statement of its own, for a turn that is taken up."""
 JOURNAL = (
     update(messages)
     .where(_RUNNING)

@@ -179,6 +179,7 @@ async def take_up(
     """Begin the next attempt at a failed turn, whose row the caller has locked."""
     values = {"message": message_id, "of_attempt": attempt}
     row = (await execute(session, statements.TAKE_UP, values)).one()
+    await execute(session, statements.FETCH_BACK, {"conversation": row.id})
     history = await _history(session, row, history_limit)
     calls = load_calls(row.tool_calls_json)
     return Turn(

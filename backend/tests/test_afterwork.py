@@ -268,6 +268,26 @@ def said(model: ScriptedModel, call: int = -1) -> list[str]:
     return [str(item.get("content")) for item in given(model, call) if item.get("role")]
 
 
+async def test_of_a_deleted_conversation_the_model_is_told_nothing_more(
+    writer: httpx.AsyncClient, model: ScriptedModel, sessions: Sessions
+) -> None:
+    made = (await writer.post("/api/conversations", json={"title": "Mine"})).json()["id"]
+    await talk(writer, model, range(4), conversation_id=made)
+    unnamed = (await writer.post("/api/conversations", json={})).json()["id"]
+    for number in (made, unnamed):
+
+        async def delete(_: object, number: int = number) -> ModelStep:
+            assert (await writer.delete(f"/api/conversations/{number}")).status_code == 204
+            return ModelStep(output=says("An answer to nobody."))
+
+        before = len(model.calls)
+        model.extend([ModelStep.respond(delete)])
+        await chat(writer, "last words", conversation_id=number)
+        await settled(writer)
+        assert len(model.calls) == before + 1
+        assert (await kept_of(sessions, number))["summary"] is None
+
+
 async def test_what_falls_out_is_summed_up_once_and_extended(
     writer: httpx.AsyncClient, model: ScriptedModel, sessions: Sessions
 ) -> None:

@@ -12,6 +12,7 @@ from backend.tests.conftest import Run
 from backend.tests.scripting import calls, says
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.test_history import conversation_of, insert, lease, message_in
+from backend.tests.test_retries import send
 
 PATH = "/api/conversations"
 
@@ -229,6 +230,21 @@ async def test_a_new_message_fetches_a_conversation_back_from_the_archive(
     model.extend([says("Welcome back.")])
     await chat(alice, "hello again", conversation_id=made["id"])
     assert await listed(alice) == [made["id"]]
+
+
+@pytest.mark.parametrize("how", ["in it", "without its id", "under its key"])
+async def test_a_failed_message_sent_again_fetches_its_conversation_back_too(
+    alice: httpx.AsyncClient, model: ScriptedModel, how: str
+) -> None:
+    key = "a-key" if how == "under its key" else None
+    model.extend([ModelStep.raise_error(RuntimeError()), says("Here I am.")])
+    failed = await send(alice, "hello", key)
+    number = failed.json()["error"]["details"]["conversation_id"]
+    await alice.post(f"{PATH}/{number}/archive")
+    body = {"conversation_id": number} if how == "in it" else {}
+    again = await send(alice, "hello", key, **body)
+    assert again.json()["conversation_id"] == number
+    assert await listed(alice) == [number]
 
 
 # Deleted

@@ -168,6 +168,17 @@ async def test_a_broken_or_forged_cursor_is_invalid(alice: httpx.AsyncClient, cu
             assert answer.json()["error"]["details"][0]["field"] == "query.before"
 
 
+async def test_a_link_is_good_however_the_id_was_written(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([says("a"), says("b")])
+    number = (await chat(alice, "one"))["conversation_id"]
+    await chat(alice, "two", conversation_id=number)
+    page = await alice.get(f"/api/conversations/0{number}/messages", params={"limit": 2})
+    older = await alice.get(page.links["next"]["url"])
+    assert [message["content"] for message in older.json()] == ["one", "a"]
+
+
 async def test_a_cursor_is_good_for_the_list_it_came_from_alone(
     alice: httpx.AsyncClient, alice_id: str, sessions: Sessions
 ) -> None:

@@ -124,6 +124,20 @@ async def test_once_a_tool_has_run_too_long_is_a_failure_with_its_record(
     assert len(model.calls) == 2
 
 
+async def test_too_long_once_a_tool_has_run_lets_the_next_turn_begin_shorter(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    conversation_id = await long_one(alice, model)
+    model.extend([calls("list_tasks"), TOO_MUCH])
+    body = {"message": "list them", "conversation_id": conversation_id}
+    assert (await alice.post("/api/chat", json=body)).status_code == 503
+    whole = len(given(model, -2))
+    await settled(alice)
+    model.extend([says("Here they are.")])
+    await chat(alice, "and now?", conversation_id=conversation_id)
+    assert len(given(model)) < whole
+
+
 async def test_a_result_of_an_earlier_attempt_is_not_lost_to_the_shorter_one(
     alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
