@@ -26,8 +26,17 @@ from backend.agent.titles import title_by_model, title_by_rule
 from backend.config import Settings
 from backend.database import Sessions
 from backend.models import Role
-from backend.services.afterwards import Left, Remembered, left_to_do, name_conversation, remember
+from backend.services.afterwards import (
+    Left,
+    Remembered,
+    left_to_do,
+    name_conversation,
+    read_summary,
+    remember,
+    rewrite_summary,
+)
 from backend.services.conversations import StoredMessage
+from backend.services.record import changes
 from backend.services.spending import Spending
 from backend.services.turns import Turn
 
@@ -37,6 +46,8 @@ WAITING_MAX = 100
 """Turns with something left to do, in this process; what comes beyond them is dropped."""
 STOP_SECONDS = 2.0
 """How long a stop waits for what is under way."""
+REWRITES = 3
+"""Tries to add to a summary that others write at the same time."""
 
 type Job = Callable[[Place], Coroutine[Any, Any, None]]
 
@@ -55,7 +66,7 @@ class Afterwork:
         self._autocommit = autocommit
         self._providers = providers
         self._places = places
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._stopping = False
 
     def title_by_rule(self, turn: Turn, context: Context, text: str) -> str | None:
@@ -81,15 +92,16 @@ class Afterwork:
         if turn.conversation.title is None and model is not None:
             message = _first_message(context, text)
             jobs.append(partial(self._name, model, turn, message, answer))
-        turns = [*context.read, _this_turn(turn, context.budget, text, answer)]
+        this = _this_turn(turn, context.budget, text, answer)
+        if _is_behind(turn):
+            return [*jobs, partial(self._add, turn, this)] if changes(turn.calls) else jobs
+        turns = [*context.read, this]
         if start := self._first_kept(turn, turns, context.budget):
             jobs.append(partial(self._remember, model, turn, turns, start, context.budget))
         return jobs
 
     def _first_kept(self, turn: Turn, turns: list[PastTurn], budget: Budget) -> int:
         """Where the context of the next turn begins in `turns`; 0 leaves it where it is."""
-        if _is_behind(turn):
-            return 0
         start = first_kept(turns, self._settings.history_limit - 1, budget)
         # the newest stays in any case: the next turn leaves it out if it is too long
         return min(start, len(turns) - 1)
@@ -113,8 +125,11 @@ class Afterwork:
         return model
 
     def _start(self, turn: Turn, jobs: list[Job]) -> None:
-        """One conversation's work at a time: a second would do the same, and in vain."""
-        key = turn.conversation_id
+        """One conversation's work at a time: a second would do the same, and in vain.
+
+        Only what a turn behind the context has done nobody else will say.
+        """
+        key = turn.conversation_id, turn.message_id if _is_behind(turn) else 0
         if key in self._tasks:
             return
         if self._stopping or len(self._tasks) >= WAITING_MAX:
@@ -174,6 +189,15 @@ class Afterwork:
         )
         async with self._autocommit() as session:
             await remember(session, turn, remembered, spending)
+
+    async def _add(self, turn: Turn, this: PastTurn, _: Place) -> None:
+        """Add what an old turn has done to the summary, which already tells that it was asked."""
+        for _try in range(REWRITES):
+            async with self._autocommit() as session:
+                was = await read_summary(session, turn)
+                if await rewrite_summary(session, turn, was, digest(was, [this])):
+                    return
+        logger.warning("a summary was not added to")
 
     async def drain(self, seconds: float) -> None:
         """Wait for what is under way, `seconds` at the most."""

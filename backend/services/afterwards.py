@@ -6,10 +6,23 @@ that nothing is spent off the books. None moves the conversation up: nobody has 
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, case, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    not_,
+    select,
+    update,
+)
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.services.conversations import conversations, execute, messages
+from backend.models import MessageStatus
+from backend.services.conversations import DEAD, conversations, execute, messages
 from backend.services.spending import Spending
 from backend.services.turns import Turn
 
@@ -43,17 +56,36 @@ _PAID = (
 )
 _CHANGE = update(conversations).where(conversations.c.id == _PAID.c.conversation_id)
 _UNNAMED = and_(conversations.c.title.is_(None), conversations.c.deleted_at.is_(None))
+_EARLIER_RUNS = exists().where(
+    messages.c.conversation_id == conversations.c.id,
+    messages.c.id < bindparam("message"),
+    messages.c.status == MessageStatus.RUNNING,
+    not_(DEAD),
+)
+"""An earlier turn has not ended: what it did must not fall behind the context unsaid."""
+_SAME_SUMMARY = conversations.c.summary.is_not_distinct_from(bindparam("was", type_=Text))
 _UNMOVED = and_(
     conversations.c.deleted_at.is_(None),
+    _SAME_SUMMARY,
+    not_(_EARLIER_RUNS),
     conversations.c.context_from.is_not_distinct_from(bindparam("was_from", type_=BigInteger)),
     conversations.c.summary_to.is_not_distinct_from(bindparam("was_to", type_=BigInteger)),
 )
-_LEFT = select(_UNNAMED, _UNMOVED).where(conversations.c.id == bindparam("conversation"))
+_THIS = conversations.c.id == bindparam("conversation")
+_LEFT = select(_UNNAMED, _UNMOVED).where(_THIS)
 _NAME = _CHANGE.where(_UNNAMED).values(title=bindparam("named", type_=Text))
 _REMEMBER = _CHANGE.where(_UNMOVED).values(
     context_from=bindparam("new_from"),
     summary=bindparam("new_summary"),
     summary_to=bindparam("new_to"),
+)
+
+_SUMMARY = select(conversations.c.summary).where(_THIS)
+_REWRITE = (
+    update(conversations)
+    .where(_THIS, _SAME_SUMMARY)
+    .values(summary=bindparam("new_summary"))
+    .returning(conversations.c.id)
 )
 
 
@@ -66,7 +98,11 @@ class Left(NamedTuple):
 
 async def left_to_do(session: AsyncSession, turn: Turn) -> Left:
     """Whether it is still for this turn to name the conversation, and to move its context."""
-    values = {"conversation": turn.conversation_id, **_was(turn)}
+    values = {
+        "conversation": turn.conversation_id,
+        "message": turn.message_id,
+        **_was(turn),
+    }
     return Left(*(await execute(session, _LEFT, values)).one())
 
 
@@ -80,7 +116,10 @@ async def name_conversation(
 async def remember(
     session: AsyncSession, turn: Turn, remembered: Remembered, spending: Spending
 ) -> None:
-    """Move the beginning of the context, unless it has been moved since the turn began."""
+    """Move the beginning of the context, unless another turn is or was there first.
+
+    It stays where it has been moved since the turn began, and where an earlier turn still runs.
+    """
     values = {
         "new_from": remembered.context_from,
         "new_summary": remembered.summary,
@@ -89,8 +128,26 @@ async def remember(
     await execute(session, _REMEMBER, {**values, **_was(turn), **_costs(turn, spending)})
 
 
+async def read_summary(session: AsyncSession, turn: Turn) -> str | None:
+    """The summary of the turn's conversation as it stands now."""
+    found = await execute(session, _SUMMARY, {"conversation": turn.conversation_id})
+    summary: str | None = found.scalar_one()
+    return summary
+
+
+async def rewrite_summary(session: AsyncSession, turn: Turn, was: str | None, summary: str) -> bool:
+    """Put `summary` in place of `was`; False where another has been written meanwhile."""
+    values = {"conversation": turn.conversation_id, "was": was, "new_summary": summary}
+    return (await execute(session, _REWRITE, values)).one_or_none() is not None
+
+
 def _was(turn: Turn) -> dict[str, object]:
-    return {"was_from": turn.conversation.context_from, "was_to": turn.conversation.summary_to}
+    conversation = turn.conversation
+    return {
+        "was": conversation.summary,
+        "was_from": conversation.context_from,
+        "was_to": conversation.summary_to,
+    }
 
 
 def _costs(turn: Turn, spending: Spending) -> dict[str, object]:

@@ -18,6 +18,7 @@ from backend.tests.conftest import Run, settled
 from backend.tests.scripting import calls, given, outputs, says
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.test_history import conversation_of, message_in
+from backend.tests.test_retries import send
 
 FAILS = ModelStep.raise_error(RuntimeError("secret words"))
 
@@ -266,6 +267,48 @@ async def talk(client: httpx.AsyncClient, model: ScriptedModel, turns: range, **
 def said(model: ScriptedModel, call: int = -1) -> list[str]:
     """The texts of a model call, without the day's context."""
     return [str(item.get("content")) for item in given(model, call) if item.get("role")]
+
+
+async def test_what_an_old_turn_does_when_it_is_taken_up_is_told_to_the_next(
+    by_rule: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    number = await talk(by_rule, model, range(1))
+    model.extend([ModelStep.raise_error(RuntimeError())])
+    assert (await send(by_rule, "LATE", "late", conversation_id=number)).status_code == 503
+    await talk(by_rule, model, range(1, 8), conversation_id=number)
+    model.extend([calls("add_task", {"title": "Late milk"}), says("Done at last.")])
+    assert (await send(by_rule, "LATE", "late", conversation_id=number)).status_code == 200
+    await settled(by_rule)
+    await talk(by_rule, model, range(8, 9), conversation_id=number)
+    summary = said(model)[0]
+    assert "LATE" in summary
+    assert "Late milk" in summary
+
+
+async def test_a_slow_turn_is_not_left_behind_by_those_that_overtake_it(
+    by_rule: httpx.AsyncClient, model: ScriptedModel, sessions: Sessions
+) -> None:
+    number = await talk(by_rule, model, range(1))
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def think(_: object) -> ModelStep:
+        asked.set()
+        await go_on.wait()
+        return ModelStep(output=calls("add_task", {"title": "Slow milk"}))
+
+    model.extend([ModelStep.respond(think)])
+    slow = asyncio.create_task(chat(by_rule, "SLOW", conversation_id=number))
+    await asked.wait()
+    await talk(by_rule, model, range(1, 8), conversation_id=number)
+    meanwhile = await kept_of(sessions, number)
+    model.extend([says("Slow, but done.")])
+    go_on.set()
+    await slow
+    await settled(by_rule)
+    assert meanwhile["context_from"] is None
+    await talk(by_rule, model, range(8, 16), conversation_id=number)
+    assert (await kept_of(sessions, number))["context_from"] is not None
+    assert any("Slow milk" in text for text in said(model))
 
 
 async def test_of_a_deleted_conversation_the_model_is_told_nothing_more(

@@ -34,7 +34,7 @@ STORED_CALLS = (
 )
 MESSAGES = st.builds(
     StoredMessage,
-    id=st.integers(1, 2**63 - 1),
+    id=st.integers(3, 2**63 - 1),  # 1 and 2 are the rows of the turn itself
     role=st.sampled_from(["user", "assistant", "user", "assistant", "tool", "system", ""]),
     content=TEXTS | st.just(""),
     tool_calls=STORED_CALLS.map(load_calls),
