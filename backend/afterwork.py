@@ -96,11 +96,11 @@ class Afterwork:
         if _is_behind(turn):
             return [*jobs, partial(self._add, turn, this)] if changes(turn.calls) else jobs
         turns = [*context.read, this]
-        if start := self._first_kept(turn, turns, context.budget):
+        if start := self._first_kept(turns, context.budget):
             jobs.append(partial(self._remember, model, turn, turns, start, context.budget))
         return jobs
 
-    def _first_kept(self, turn: Turn, turns: list[PastTurn], budget: Budget) -> int:
+    def _first_kept(self, turns: list[PastTurn], budget: Budget) -> int:
         """Where the context of the next turn begins in `turns`; 0 leaves it where it is."""
         start = first_kept(turns, self._settings.history_limit - 1, budget)
         # the newest stays in any case: the next turn leaves it out if it is too long

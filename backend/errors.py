@@ -103,6 +103,10 @@ class Conflict(AppError):
     message = "This cannot be done as things stand."
 
 
+RUNNING_RETRY_S = 5
+"""Seconds after which to look again for a turn that another request runs."""
+
+
 class TurnInProgress(Conflict):
     """The turn is still being run; under a key, past the time a second request waits."""
 
@@ -110,7 +114,7 @@ class TurnInProgress(Conflict):
     message = "This message is still being worked on. Please try again in a moment."
 
     def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "5"})
+        super().__init__(headers={"Retry-After": str(RUNNING_RETRY_S)})
 
 
 class AlreadyUndone(Conflict):

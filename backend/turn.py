@@ -28,6 +28,7 @@ from backend.agent.tools import create_tools_for_user
 from backend.config import Settings
 from backend.database import Sessions, open_session
 from backend.errors import (
+    RUNNING_RETRY_S,
     AIServiceUnavailable,
     ChatError,
     ContextTooLong,
@@ -269,7 +270,8 @@ def _failure(
         case ProviderError(reason=reason, retry_after=retry_after):
             return AIServiceUnavailable(so_far, reason, retry_after=retry_after)
         case TurnClosed():
-            return TurnTakenUp(so_far, retry_after=5, retryable=request.key is not None)
+            keyed = request.key is not None
+            return TurnTakenUp(so_far, retry_after=RUNNING_RETRY_S, retryable=keyed)
         case asyncio.CancelledError():  # only the order to stop cancels a turn
             return TurnInterrupted(so_far)
         case Exception() as cause if is_outage(cause):

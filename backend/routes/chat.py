@@ -6,11 +6,10 @@ from fastapi import APIRouter, Header, Request, Response
 
 from backend.auth import CurrentUser, SignedInRoute
 from backend.conversation_schemas import ChatAnswer, ChatContent
-from backend.errors import ConversationNotFound
 from backend.openapi import CHAT_ERRORS, CHAT_LINKS
 from backend.rate_limiter import rate_limit
 from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
-from backend.services.conversations import read_id
+from backend.services.conversations import conversation_number
 from backend.services.retries import Answered
 from backend.services.turns import TurnRequest
 from backend.turn import RuntimeDep, take_turn
@@ -80,9 +79,7 @@ async def chat_here(
     time_zone: TimeZone = "UTC",
 ) -> ChatAnswer:
     """The same turn as that of `POST /api/chat`; what is answered is the assistant's message."""
-    number = read_id(conversation_id)
-    if number is None:
-        raise ConversationNotFound
+    number = conversation_number(conversation_id)
     asked = TurnRequest(number, body.content, idempotency_key, time_zone)
     turn = await take_turn(runtime, user_id, asked)
     if isinstance(turn, Answered):

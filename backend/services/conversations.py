@@ -87,7 +87,6 @@ class StoredMessage:
 class MessagePage:
     """Some messages of a conversation, oldest first, and where older ones end, if there are."""
 
-    conversation_id: int
     messages: list[StoredMessage]
     next: Position | None
 
@@ -104,6 +103,18 @@ def read_id(text: str) -> int | None:
     """The id that `text`, whatever a client sent, is; None where no row can have it."""
     number = int(text) if _ID.fullmatch(text) else 0
     return number if 0 < number <= ID_MAX else None
+
+
+def conversation_number(text: str) -> int:
+    """The id that `text` is, whatever a client kept as a conversation's.
+
+    Raises:
+        ConversationNotFound: no conversation can have it.
+    """
+    number = read_id(text)
+    if number is None:
+        raise ConversationNotFound
+    return number
 
 
 def _stored(row: Row[*tuple[Any, ...]]) -> StoredMessage:
@@ -125,10 +136,7 @@ async def read_messages(
     """
     values = {"conversation": conversation_id, "limit": limit, "before": before, "since": since}
     rows = await execute(session, _NEWEST if since is None else _NEWEST_SINCE, values)
-    return [
-        StoredMessage(id_, role, content, load_calls(calls), created_at, undone_at)
-        for id_, role, content, calls, created_at, undone_at in reversed(rows.all())
-    ]
+    return [_stored(row) for row in reversed(rows.all())]
 
 
 async def read_after(
@@ -148,9 +156,7 @@ async def find_conversation(session: AsyncSession, user_id: str, conversation_id
     Raises:
         ConversationNotFound: not there, deleted, someone else's, or no id at all.
     """
-    number = read_id(conversation_id)
-    if number is None:
-        raise ConversationNotFound
+    number = conversation_number(conversation_id)
     found = await execute(session, _FIND, {"conversation": number, "owner": user_id})
     if found.one_or_none() is None:
         raise ConversationNotFound
@@ -165,4 +171,4 @@ async def read_page(
     rows = (await execute(session, _BEFORE, values)).all()
     shown = [_stored(row) for row in reversed(rows[:limit])]
     older = Position(shown[0].created_at, shown[0].id) if len(rows) > limit else None
-    return MessagePage(conversation_id, shown, older)
+    return MessagePage(shown, older)

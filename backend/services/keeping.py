@@ -13,7 +13,7 @@ from sqlalchemy import Executable, bindparam, func, insert, null, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.errors import ConversationNotFound
-from backend.services.conversations import OWNED, conversations, execute, read_id
+from backend.services.conversations import OWNED, conversation_number, conversations, execute
 from backend.services.listing import StoredConversation, get_conversation
 
 
@@ -98,9 +98,7 @@ async def _apply(
     change: Executable,
     values: Mapping[str, object] | None = None,
 ) -> None:
-    number = read_id(conversation_id)
-    if number is None:
-        raise ConversationNotFound
+    number = conversation_number(conversation_id)
     owned = {"conversation": number, "owner": user_id}
     if (await execute(session, change, {**owned, **(values or {})})).one_or_none() is None:
         raise ConversationNotFound

@@ -28,10 +28,10 @@ from backend.search import search_query, search_terms, wanted_words
 from backend.services.conversations import (
     OWNED,
     SHOWN,
+    conversation_number,
     conversations,
     execute,
     messages,
-    read_id,
 )
 from backend.services.cursors import NEWEST, POSITION, Position, position_values
 
@@ -137,9 +137,7 @@ async def get_conversation(
     Raises:
         ConversationNotFound: not there, deleted, someone else's, or no id at all.
     """
-    number = read_id(conversation_id)
-    if number is None:
-        raise ConversationNotFound
+    number = conversation_number(conversation_id)
     values = {"conversation": number, "owner": user_id}
     row = (await execute(session, _ONE, values)).one_or_none()
     if row is None:

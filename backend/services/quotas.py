@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from backend.errors import BudgetSpent, TooManyTurns
 from backend.services.conversations import execute
 
-LOOK_AGAIN = 5
+RETRY_AFTER = 5
 """Seconds after which one who has too many turns may ask again; nobody knows when one ends."""
 
 _NAMESPACE = 1414485833
@@ -38,7 +38,8 @@ class TokensToday:
 
 
 _LOCK = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:owner))")
-# the constants are written out so that the partial indexes serve whatever is prepared
+# the lease as in `conversations.DEAD`; the constants are written out so that the
+# partial indexes serve whatever is prepared
 _RUNNING = text("""
     SELECT count(*) FROM messages
     WHERE user_id = :owner AND status <> 'complete' AND status = 'running'
@@ -72,7 +73,7 @@ async def admit_turn(session: AsyncSession, user_id: str, quota: Quota) -> None:
     running = (await execute(session, _RUNNING, {"owner": user_id})).scalar_one()
     if running >= quota.turns_at_once:
         raise TooManyTurns(
-            LOOK_AGAIN,
+            RETRY_AFTER,
             details={
                 "limit": "chat_concurrency",
                 "running": running,

@@ -28,7 +28,7 @@ class DayOfModel:
     output_tokens: int | None
 
 
-# a turn of a deleted conversation has cost what it has cost
+# a turn of a deleted conversation has cost what it has cost; the lease as in `conversations.DEAD`
 _USED = text("""
     SELECT (created_at AT TIME ZONE 'UTC')::date AS day, provider, model,
            count(*),
