@@ -15,9 +15,9 @@ from fastapi import FastAPI
 
 from backend import demo
 from backend.config import Settings, SettingsError, load_settings
-from backend.embedded import EmbeddedServerError, start_embedded
-from backend.logs import configure_logging
-from backend.protocol import protocol
+from backend.postgres.embedded import EmbeddedServerError, start_embedded
+from backend.web.logs import configure_logging
+from backend.web.protocol import protocol
 
 OPEN_FILES = 65_536
 """Open files of the process, where the machine allows as many."""

@@ -18,7 +18,7 @@ from backend.identity.sessions import SessionTable
 from backend.identity.tokens import bearer_of, is_jwt, plain_token, signed_token
 from backend.identity.web_tokens import WebTokens
 from backend.rate_limiter import limit_failed_sign_ins
-from backend.sign_in_settings import SESSION_COOKIE
+from backend.settings.sign_in import SESSION_COOKIE
 
 
 class SignIn:

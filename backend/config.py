@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from backend.limit_settings import LimitSettings
-from backend.provider_settings import (
+from backend.settings.limits import LimitSettings
+from backend.settings.providers import (
     ANTHROPIC_URL,
     OFFLINE_MODEL,
     OPENAI,
@@ -33,7 +33,7 @@ from backend.provider_settings import (
     refuse_incomplete,
     usable,
 )
-from backend.sign_in_settings import SignInSettings
+from backend.settings.sign_in import SignInSettings
 
 
 class SettingsError(Exception):

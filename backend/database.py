@@ -6,13 +6,24 @@ module quotes any part of it but a host's parameters by name.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from psycopg import pq
-from sqlalchemy import URL, String, column, event, func, make_url, select, table
+from sqlalchemy import (
+    URL,
+    CursorResult,
+    Executable,
+    String,
+    column,
+    event,
+    func,
+    make_url,
+    select,
+    table,
+)
 from sqlalchemy.exc import ArgumentError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -22,7 +33,7 @@ from backend.config import Settings, SettingsError
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = "0004"
-"""The newest revision in `backend/migrations/versions`, known without loading Alembic."""
+"""The newest revision in `backend/postgres/migrations/versions`, known without loading Alembic."""
 VERSION_TABLE = "chat_alembic_version"
 """Not Alembic's default name: another tool's versions may stand in the same database."""
 VERSION_QUERY = select(column("version_num", String)).select_from(table(VERSION_TABLE))
@@ -124,7 +135,7 @@ async def create_db_and_tables(engine: AsyncEngine) -> None:
     """
     if await _schema_version(engine) >= SCHEMA_VERSION:
         return
-    from backend.migrations import upgrade  # Alembic takes 0.2 s to import
+    from backend.postgres.migrations import upgrade  # Alembic takes 0.2 s to import
 
     async with engine.begin() as connection:
         await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
@@ -157,6 +168,14 @@ async def _sessions(request: Request) -> Sessions:
 
 SessionsDep = Annotated[Sessions, Depends(_sessions)]
 """The session factory, for what opens several short transactions in one request."""
+
+
+async def execute(
+    session: AsyncSession, statement: Executable, values: Mapping[str, object]
+) -> CursorResult[*tuple[Any, ...]]:
+    """Run a Core statement in the session's transaction."""
+    connection = await session.connection()
+    return await connection.execute(statement, values)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import psycopg
 from pydantic import SecretStr
 
 from backend.config import Settings
-from backend.provider_settings import OFFLINE_MODEL
+from backend.settings.providers import OFFLINE_MODEL
 
 USER_ID = "demo"
 SESSION_DAYS = 7

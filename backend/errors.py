@@ -15,7 +15,7 @@
     ├── RateLimited               429  RATE_LIMIT_EXCEEDED
     │   ├── TooManyTurns
     │   └── BudgetSpent
-    ├── RequestRefused                 four kinds, in `backend.refusals`
+    ├── RequestRefused                 four kinds, in `backend.web.refusals`
     ├── DatabaseUnavailable       503  SERVICE_UNAVAILABLE
     ├── SignInUnavailable         503  SERVICE_UNAVAILABLE
     ├── Stopping                  503  SERVICE_UNAVAILABLE
@@ -27,7 +27,7 @@
             ├── DatabaseLost      503  SERVICE_UNAVAILABLE     database
             └── TurnTakenUp       409  TURN_IN_PROGRESS        taken_up
 
-A service raises one; `backend.envelope` renders it, and every error of the framework, in the
+A service raises one; `backend.web.envelope` renders it, and every error of the framework, in the
 one envelope of the contract.
 """
 

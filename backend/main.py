@@ -14,18 +14,21 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
-from backend.afterwork import keep_afterwork
-from backend.agent.providers import open_providers
-from backend.agent.tokens import load_tokenizer
+from backend.agent.context.tokens import load_tokenizer
+from backend.agent.models.catalog import open_providers
 from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
-from backend.counters import open_counters
 from backend.database import create_db_and_tables, create_engine, create_sessions
-from backend.embedded import start_embedded
-from backend.envelope import install_error_handlers
-from backend.leases import keep_leases
-from backend.logs import configure_logging
-from backend.middleware import (
+from backend.limits.counters import open_counters
+from backend.postgres.embedded import start_embedded
+from backend.rate_limiter import RateLimitHeaders, RateLimits
+from backend.routes import chat, conversations, docs, health, messages, tasks, usage
+from backend.turns.afterwork import keep_afterwork
+from backend.turns.leases import keep_leases
+from backend.turns.runtime import Runtime
+from backend.web.envelope import install_error_handlers
+from backend.web.logs import configure_logging
+from backend.web.middleware import (
     BodyLimit,
     ErrorBoundary,
     HeadLimit,
@@ -33,10 +36,7 @@ from backend.middleware import (
     RequestContext,
     SecurityHeaders,
 )
-from backend.openapi import install_allow_header
-from backend.rate_limiter import RateLimitHeaders, RateLimits
-from backend.routes import chat, conversations, docs, health, messages, tasks, usage
-from backend.turn import Runtime
+from backend.web.openapi import install_allow_header
 
 logger = logging.getLogger(__name__)
 

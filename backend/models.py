@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from backend.search import search_terms
+from backend.text_search import search_terms
 
 TITLE_MAX = 200
 DESCRIPTION_MAX = 1000

@@ -18,8 +18,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.config import Settings
-from backend.counters import Counters, Standing
 from backend.errors import InvalidSession, RateLimited
+from backend.limits.counters import Counters, Standing
 
 Bucket = Literal["chat", "history", "tasks"]
 

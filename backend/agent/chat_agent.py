@@ -17,11 +17,11 @@ from agents import (
 )
 from agents.run_config import CallModelData, ModelInputData
 
-from backend.agent.context import Context
+from backend.agent.context.build import Context
+from backend.agent.models.run_model import ProviderError
 from backend.agent.prompt import INSTRUCTIONS, empty_answer
-from backend.agent.provider import ProviderError
-from backend.services.record import changes, strip_unstorable
-from backend.services.turns import Turn
+from backend.conversations.tool_calls import changes, strip_unstorable
+from backend.journal.turns import Turn
 
 MAX_MODEL_CALLS = 10
 """Model calls of one run at the most; past it the run answers with what it has done."""

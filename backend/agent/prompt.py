@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
+from backend.conversations.tool_calls import CALLS_MAX
 from backend.models import utc_now
-from backend.schemas import iso_utc
-from backend.services.record import CALLS_MAX
-from backend.services.tasks import OpenTask, OpenTasks
+from backend.schemas.fields import iso_utc
+from backend.tasks.rules import OpenTask, OpenTasks
 
 OPEN_TASKS_SHOWN = 30
 """Open tasks listed for the model at the most; the rest are only counted."""

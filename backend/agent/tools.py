@@ -18,13 +18,22 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.agent.arguments import WholeNumber, read_arguments, reasons, recordable
 from backend.agent.prompt import TOO_MANY_CALLS
+from backend.agent.signatures import (
+    LIST_MAX,
+    AddTask,
+    CompleteTask,
+    DeleteTask,
+    ListTasks,
+    UpdateTask,
+)
+from backend.conversations.tool_calls import CALLS_MAX, ToolCall, Undo
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
+from backend.journal.turns import Turn, record_call
+from backend.journal.undo import changed, made
 from backend.models import Task
-from backend.schemas import TaskCreate, TaskUpdate, iso_utc
-from backend.services import tasks
-from backend.services.record import CALLS_MAX, ToolCall, Undo
-from backend.services.turns import Turn, record_call
-from backend.services.undo import changed, made
+from backend.schemas.fields import iso_utc
+from backend.tasks import rules as tasks
+from backend.tasks.fields import TaskCreate, TaskUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -32,62 +41,6 @@ Result = dict[str, Any]
 Done = tuple[Result, Undo | None]
 """What came of a call, and what it takes to undo it; None where it only looked."""
 Run = Callable[[AsyncSession, str, dict[str, Any]], Awaitable[Done]]
-
-LIST_MAX = 100
-"""Tasks that one call of `list_tasks` returns at the most."""
-
-
-class _AddTask(BaseModel):
-    """Add a task to the person's list. Returns the new task with its task_id."""
-
-    title: str = Field(description="What to do, in a few words, 200 characters at most.")
-    description: str | None = Field(
-        description="Particulars such as amounts or places, 1000 characters at most."
-    )
-    due_date: str | None = Field(
-        description="When it is due: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
-    )
-    priority: Literal["low", "medium", "high"] | None = Field(
-        description="How urgent it is; medium when not given."
-    )
-
-
-class _ListTasks(BaseModel):
-    """Show the person's tasks, newest first. Use it to find the task_id of a task."""
-
-    status: Literal["all", "pending", "completed"] | None = Field(
-        description="Which tasks; all when not given."
-    )
-    search: str | None = Field(description="Words to look for in title and description.")
-    limit: int | None = Field(
-        description=f"How many tasks at the most, 1 to {LIST_MAX}; {LIST_MAX} when not given."
-    )
-
-
-class _CompleteTask(BaseModel):
-    """Mark a task as done."""
-
-    task_id: int = Field(description="The task's id, as a result or the context gives it.")
-
-
-class _DeleteTask(BaseModel):
-    """Delete a task from the list."""
-
-    task_id: int = Field(description="The task's id, as a result or the context gives it.")
-
-
-class _UpdateTask(BaseModel):
-    """Change a task. Only what is given changes; give at least one thing besides the id."""
-
-    task_id: int = Field(description="The task's id, as a result or the context gives it.")
-    title: str | None = Field(description="The new title, 200 characters at most.")
-    description: str | None = Field(
-        description="The new description, which replaces the old one; 1000 characters at most."
-    )
-    due_date: str | None = Field(
-        description="The new due date: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
-    )
-    priority: Literal["low", "medium", "high"] | None = Field(description="The new priority.")
 
 
 async def _add_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
@@ -220,11 +173,11 @@ def _specify(arguments: type[BaseModel], name: str, run: Run) -> _Specification:
 
 
 TOOLS = (
-    _specify(_AddTask, "add_task", _add_task),
-    _specify(_ListTasks, "list_tasks", _list_tasks),
-    _specify(_CompleteTask, "complete_task", _complete_task),
-    _specify(_DeleteTask, "delete_task", _delete_task),
-    _specify(_UpdateTask, "update_task", _update_task),
+    _specify(AddTask, "add_task", _add_task),
+    _specify(ListTasks, "list_tasks", _list_tasks),
+    _specify(CompleteTask, "complete_task", _complete_task),
+    _specify(DeleteTask, "delete_task", _delete_task),
+    _specify(UpdateTask, "update_task", _update_task),
 )
 
 

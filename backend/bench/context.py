@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from backend.agent.tokens import ITEM, texts, tokenizer_of
+from backend.agent.context.tokens import ITEM, texts, tokenizer_of
 from backend.bench.database import Postgres, token_of
 from backend.bench.load import Connection, http_request
 from backend.bench.processes import service
 from backend.bench.report import Figure, Verdict
-from backend.tests.provider_wire import Answer, FunctionCall, Request
-from backend.tests.scripted_provider import ScriptedProvider, answer_by_rule
+from backend.tests.support.provider_wire import Answer, FunctionCall, Request
+from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 
 TURNS = 200
 LAST = 50

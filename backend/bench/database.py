@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from backend.embedded import start_embedded
+from backend.postgres.embedded import start_embedded
 
 PEOPLE = 500
 """People that turns are spread over, so that nobody's task list grows long."""

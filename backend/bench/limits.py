@@ -9,7 +9,7 @@ from backend.bench.database import Postgres, token_of
 from backend.bench.load import Connection, UnexpectedAnswer, connections_to, http_request, timed
 from backend.bench.processes import provider, service
 from backend.bench.report import Figure, bounded, percentile
-from backend.tests.redis_server import PROGRAM, RedisServer
+from backend.tests.support.redis_server import PROGRAM, RedisServer
 
 AT_ONCE = 16
 OTHER_LIMIT_MS = 250.0

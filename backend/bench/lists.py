@@ -11,10 +11,10 @@ from backend.bench.load import Connection, http_request, timed
 from backend.bench.processes import provider, service
 from backend.bench.report import Figure, bounded
 from backend.config import Settings
+from backend.conversations import listing
+from backend.conversations.messages import read_page
 from backend.database import create_engine
-from backend.services import listing
-from backend.services.conversations import read_page
-from backend.tests.plans import Node, nodes, plans, scans
+from backend.tests.support.plans import Node, nodes, plans, scans
 
 LARGE, SMALL = 0, 1
 """The two people who are compared; all others have accounts as small as the second's."""

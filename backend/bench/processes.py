@@ -62,7 +62,7 @@ async def _running(*arguments: str, **options: Any) -> AsyncIterator[Process]:
 @asynccontextmanager
 async def provider(delay: float = 0.0) -> AsyncIterator[int]:
     """The scripted provider, `delay` seconds an answer; gives its port."""
-    module = "backend.tests.scripted_provider"
+    module = "backend.tests.support.scripted_provider"
     arguments = ("-m", module, "--delay", str(delay))
     async with _running(*arguments, cwd=CHECKOUT, stdout=PIPE) as process:
         yield int(await cast(asyncio.StreamReader, process.stdout).readline())

@@ -6,7 +6,7 @@ Only a server process of the suite is ever made so; production code knows nothin
 from typing import Any
 
 from backend.agent import tools
-from backend.services.turns import record_call
+from backend.journal.turns import record_call
 
 
 async def _record_afterwards(session: Any, *rest: Any) -> None:

@@ -19,7 +19,7 @@ from backend.faults.provider import Provider
 from backend.faults.scenario import Fault, Scenario
 from backend.faults.tables import Tables, read_tables
 from backend.faults.waiting import until
-from backend.tests import better_auth
+from backend.tests.support import better_auth
 
 REST_LIMIT = 20.0
 """Seconds after which a turn that is still running under a live lease is a breach."""

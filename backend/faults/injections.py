@@ -13,7 +13,7 @@ from backend.faults.fleet import RUN_LIMIT, Fleet, Replica
 from backend.faults.postgres import Postgres, Row, through_outages
 from backend.faults.scenario import PROVIDER, Fault, Kind, Message, Moment, Scenario
 from backend.faults.waiting import LOOK_AGAIN, until
-from backend.tests.provider_wire import GARBAGE, Drop, Failure, Hang, Step
+from backend.tests.support.provider_wire import GARBAGE, Drop, Failure, Hang, Step
 
 HOLD_LIMIT = 3.0
 """Seconds that a record is held up at the most, for the fault that waits for it."""

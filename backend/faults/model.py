@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from backend.faults.scenario import Command, Message, Verb
-from backend.tests.provider_wire import Answer, FunctionCall
+from backend.tests.support.provider_wire import Answer, FunctionCall
 
 OWN = "ask_"
 TOOLS = {

@@ -11,9 +11,9 @@ from typing import Any, Self
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import dict_row
 
-from backend.embedded import start_embedded
 from backend.faults.waiting import LOOK_AGAIN, until
-from backend.tests import better_auth
+from backend.postgres.embedded import start_embedded
+from backend.tests.support import better_auth
 
 NAME = "faults"
 """The application name of the suite's own connections, which no fault is meant for."""

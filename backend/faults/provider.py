@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from backend.faults.injections import Faults
 from backend.faults.model import answer
 from backend.faults.scenario import TAG, Message, Scenario
-from backend.tests.provider_wire import Failure, Request, Step
+from backend.tests.support.provider_wire import Failure, Request, Step
 
 
 class Provider:

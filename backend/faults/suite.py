@@ -20,7 +20,7 @@ from backend.faults.postgres import Postgres, postgres
 from backend.faults.provider import Provider
 from backend.faults.scenario import Scenario, killed_at_its_record
 from backend.faults.waiting import until
-from backend.tests.scripted_provider import ScriptedProvider
+from backend.tests.support.scripted_provider import ScriptedProvider
 
 READY_LIMIT = 10.0
 """Seconds after the last fault within which every replica must say that it is ready."""

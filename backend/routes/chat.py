@@ -5,14 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from backend.auth import CurrentUser, SignedInRoute
-from backend.conversation_schemas import ChatAnswer, ChatContent
-from backend.openapi import CHAT_ERRORS, CHAT_LINKS
+from backend.conversations.messages import conversation_number
+from backend.journal.begin import Answered
+from backend.journal.turns import TurnRequest
 from backend.rate_limiter import rate_limit
-from backend.schemas import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
-from backend.services.conversations import conversation_number
-from backend.services.retries import Answered
-from backend.services.turns import TurnRequest
-from backend.turn import RuntimeDep, take_turn
+from backend.schemas.chat import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
+from backend.schemas.conversations import ChatAnswer, ChatContent
+from backend.turns.runtime import RuntimeDep
+from backend.turns.take import take_turn
+from backend.web.openapi import CHAT_ERRORS, CHAT_LINKS
 
 router = APIRouter(prefix="/api", tags=["chat"], route_class=SignedInRoute)
 

@@ -6,31 +6,32 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 
-from backend.agent.providers import Providers
+from backend.agent.models.catalog import Providers
 from backend.auth import CurrentUser, SignedInRoute
-from backend.conversation_schemas import (
+from backend.conversations import lifecycle, listing, messages
+from backend.conversations.cursors import NEWEST, Position, read_cursor, write_cursor
+from backend.conversations.export import ExportFormat, export
+from backend.conversations.lifecycle import Chosen
+from backend.conversations.listing import StoredConversation
+from backend.database import SessionDep, SessionsDep, open_session
+from backend.errors import ValidationFailed
+from backend.rate_limiter import rate_limit
+from backend.schemas.conversations import (
     ConversationDetail,
     ConversationList,
     ConversationResponse,
     ConversationSettings,
 )
-from backend.database import SessionDep, SessionsDep, open_session
-from backend.errors import ValidationFailed
-from backend.openapi import (
+from backend.schemas.fields import SearchText
+from backend.schemas.messages import MessageResponse
+from backend.turns.runtime import RuntimeDep
+from backend.web.openapi import (
     CONVERSATION_ERRORS,
     CONVERSATION_LINKS,
     EXPORT_ANSWERS,
     HISTORY_ERRORS,
     HISTORY_LINKS,
 )
-from backend.rate_limiter import rate_limit
-from backend.schemas import MessageResponse, SearchText
-from backend.services import conversations, keeping, listing
-from backend.services.cursors import NEWEST, Position, read_cursor, write_cursor
-from backend.services.export import ExportFormat, export
-from backend.services.keeping import Chosen
-from backend.services.listing import StoredConversation
-from backend.turn import RuntimeDep
 
 router = APIRouter(prefix="/api/conversations", tags=["conversations"], route_class=SignedInRoute)
 
@@ -67,7 +68,7 @@ async def _listed_before(archived: Archived = False, before: Cursor = None) -> P
 
 async def _said_before(conversation_id: str, before: Cursor = None) -> Position:
     # by the number, which the path may write with zeros before it
-    return _position(_messages_name(conversations.read_id(conversation_id) or ""), before)
+    return _position(_messages_name(messages.read_id(conversation_id) or ""), before)
 
 
 ListedBefore = Annotated[Position, Depends(_listed_before)]
@@ -154,7 +155,7 @@ async def create_conversation(
     session: SessionDep,
     runtime: RuntimeDep,
 ) -> ConversationResponse:
-    made = await keeping.create_conversation(session, user_id, _to_store(runtime.providers, body))
+    made = await lifecycle.create_conversation(session, user_id, _to_store(runtime.providers, body))
     await session.commit()
     response.headers["Location"] = f"{request.url.path}/{made.id}"
     return _shown(runtime.providers, made)
@@ -176,7 +177,7 @@ async def read_conversation(
 ) -> ConversationDetail:
     """`next` is where the older messages go on, for `before` of the messages route."""
     stored = await listing.get_conversation(session, user_id, conversation_id)
-    page = await conversations.read_page(session, stored.id, limit=limit)
+    page = await messages.read_page(session, stored.id, limit=limit)
     return ConversationDetail.model_validate(
         _shown(runtime.providers, stored).model_dump()
         | {
@@ -199,7 +200,7 @@ async def change_conversation(
     """A provider alone brings its default model; null puts a field back to the default."""
     current = await listing.get_conversation(session, user_id, conversation_id)
     changes = _to_store(runtime.providers, body, current)
-    changed = await keeping.change_conversation(session, user_id, conversation_id, changes)
+    changed = await lifecycle.change_conversation(session, user_id, conversation_id, changes)
     await session.commit()
     return _shown(runtime.providers, changed)
 
@@ -214,7 +215,7 @@ async def change_conversation(
 async def delete_conversation(
     request: Request, conversation_id: str, user_id: CurrentUser, session: SessionDep
 ) -> None:
-    await keeping.delete_conversation(session, user_id, conversation_id)
+    await lifecycle.delete_conversation(session, user_id, conversation_id)
     await session.commit()
 
 
@@ -228,7 +229,7 @@ async def archive_conversation(
     runtime: RuntimeDep,
 ) -> ConversationResponse:
     """Out of the list of those in use, until it is fetched back or goes on."""
-    stored = await keeping.archive_conversation(session, user_id, conversation_id, away=True)
+    stored = await lifecycle.archive_conversation(session, user_id, conversation_id, away=True)
     await session.commit()
     return _shown(runtime.providers, stored)
 
@@ -242,7 +243,7 @@ async def unarchive_conversation(
     session: SessionDep,
     runtime: RuntimeDep,
 ) -> ConversationResponse:
-    stored = await keeping.archive_conversation(session, user_id, conversation_id, away=False)
+    stored = await lifecycle.archive_conversation(session, user_id, conversation_id, away=False)
     await session.commit()
     return _shown(runtime.providers, stored)
 
@@ -266,8 +267,8 @@ async def list_messages(
 
     Where there are older ones, `Link` with `rel="next"` names their page.
     """
-    number = await conversations.find_conversation(session, user_id, conversation_id)
-    page = await conversations.read_page(session, number, limit=limit, before=before)
+    number = await messages.find_conversation(session, user_id, conversation_id)
+    page = await messages.read_page(session, number, limit=limit, before=before)
     if page.next:
         cursor = write_cursor(_messages_name(number), page.next)
         older = f"{request.url.path}?limit={limit}&before={cursor}"

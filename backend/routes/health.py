@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from backend.database import is_ready
 from backend.errors import DatabaseUnavailable, Stopping
-from backend.openapi import HEALTH_ERRORS, READY_ERRORS
+from backend.web.openapi import HEALTH_ERRORS, READY_ERRORS
 
 router = APIRouter(tags=["health"])
 

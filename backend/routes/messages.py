@@ -4,10 +4,10 @@ from fastapi import APIRouter, Request
 
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
-from backend.openapi import UNDO_ERRORS
+from backend.journal import undo
 from backend.rate_limiter import rate_limit
-from backend.schemas import MessageResponse
-from backend.services import undo
+from backend.schemas.messages import MessageResponse
+from backend.web.openapi import UNDO_ERRORS
 
 router = APIRouter(prefix="/api/messages", tags=["chat"], route_class=SignedInRoute)
 

@@ -7,17 +7,12 @@ from fastapi import APIRouter, HTTPException, Query, Request, status
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
 from backend.models import Task
-from backend.openapi import ONE_TASK_ERRORS, TASK_ERRORS, TASK_LINKS
 from backend.rate_limiter import rate_limit
-from backend.schemas import (
-    CompletedFilter,
-    SearchText,
-    TaskCreate,
-    TaskList,
-    TaskResponse,
-    TaskUpdate,
-)
-from backend.services import tasks
+from backend.schemas.fields import CompletedFilter, SearchText
+from backend.schemas.tasks import TaskList, TaskResponse
+from backend.tasks import rules as tasks
+from backend.tasks.fields import TaskCreate, TaskUpdate
+from backend.web.openapi import ONE_TASK_ERRORS, TASK_ERRORS, TASK_LINKS
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=SignedInRoute)
 

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
-from backend.openapi import USAGE_ERRORS
+from backend.journal import quotas, usage
 from backend.rate_limiter import rate_limit
-from backend.schemas import UtcDatetime
-from backend.services import quotas, usage
-from backend.turn import RuntimeDep
+from backend.schemas.fields import UtcDatetime
+from backend.turns.runtime import RuntimeDep
+from backend.web.openapi import USAGE_ERRORS
 
 router = APIRouter(prefix="/api/usage", tags=["usage"], route_class=SignedInRoute)
 

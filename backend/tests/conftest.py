@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from backend.config import Settings
 from backend.database import Sessions, create_db_and_tables, create_engine
 from backend.main import create_app
-from backend.tests import better_auth
-from backend.tests.databases import (
+from backend.tests.support import better_auth
+from backend.tests.support.databases import (
     database_url,
     make_database,
     migrated_template,

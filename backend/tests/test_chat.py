@@ -12,7 +12,7 @@ from sqlalchemy import text
 from backend.agent.prompt import INSTRUCTIONS
 from backend.database import Sessions
 from backend.tests.conftest import Run
-from backend.tests.scripting import calls, given, outputs, says, together
+from backend.tests.support.scripting import calls, given, outputs, says, together
 
 
 async def chat(client: httpx.AsyncClient, message: str, **body: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from backend.database import Sessions
 from backend.models import Conversation, Message, MessageStatus, Task
-from backend.tests.scripting import says
+from backend.tests.support.scripting import says
 from backend.tests.test_chat import chat, messages_of
 
 

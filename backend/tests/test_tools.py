@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from backend.agent.tools import create_tools_for_user
 from backend.database import Sessions
-from backend.tests.scripting import Step, calls, outputs, says, together, unsaved_turn
+from backend.tests.support.scripting import Step, calls, outputs, says, together, unsaved_turn
 from backend.tests.test_chat import chat, messages_of
 
 

@@ -1,0 +1,1 @@
+"""What of the past a model sees, and what fits."""

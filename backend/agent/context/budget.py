@@ -1,0 +1,79 @@
+"""What a model's input may have in tokens, and how much of it is for what was said before."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from backend.agent.context.tokens import Tokenizer, at_most, items_at_most, tokenizer_of
+from backend.agent.prompt import INSTRUCTIONS
+from backend.agent.tools import TOOLS
+
+ANSWER_MAX = 16_384
+"""Tokens left for the answer at the most; a quarter of the window where that is less."""
+NOW_MAX = 8_000
+"""Tokens kept from the history for the new message, the day's context and the run's own calls,
+at the most; a quarter of the input where that is less."""
+RESULT_MAX = 4_000
+"""Tokens of one tool result at the most; an eighth of the input where that is less."""
+
+
+@cache
+def _fixed() -> str:
+    """The prompt and the tools, which go with every input."""
+    tools = [
+        (tool.template.name, tool.template.description, tool.template.params_json_schema)
+        for tool in TOOLS
+    ]
+    return INSTRUCTIONS + json.dumps(tools)
+
+
+@cache
+def _fixed_tokens(tokenizer: Tokenizer) -> int:
+    return tokenizer.count(_fixed())
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The bounds of one model's input: `tokens` for all of it, the prompt and tools included."""
+
+    tokens: int
+    tokenizer: Tokenizer
+
+    @cached_property
+    def history(self) -> int:
+        """Tokens for what was said before; zero where the fixed part takes up everything."""
+        now = min(self.tokens // 4, NOW_MAX)
+        return max(0, self.tokens - now - _fixed_tokens(self.tokenizer))
+
+    @property
+    def history_at_least(self) -> int:
+        """A lower bound of `history`, for which nothing is tokenized."""
+        return self.tokens - min(self.tokens // 4, NOW_MAX) - at_most(_fixed())
+
+    @property
+    def result(self) -> int:
+        """Tokens of one tool result."""
+        return min(self.tokens // 8, RESULT_MAX)
+
+    def size(self, items: Iterable[Any]) -> int:
+        """The tokens of an input of `items`, with the fixed part."""
+        return _fixed_tokens(self.tokenizer) + self.tokenizer.count_items(items)
+
+    def holds(self, items: list[Any], known: int = 0) -> bool:
+        """Whether an input of `items` is within bounds by its bytes, `known` bytes besides.
+
+        False says only that it has to be counted.
+        """
+        return at_most(_fixed()) + known + items_at_most(items) <= self.tokens
+
+    def halved(self, sent: Iterable[Any]) -> "Budget":
+        """Half of what `sent` turned out to be, for a model that says it is too long."""
+        return Budget(min(self.tokens, self.size(sent)) // 2, self.tokenizer)
+
+
+@cache
+def budget_of(model: str, window: int) -> Budget:
+    """The budget of a model with `window` tokens for input and answer together."""
+    return Budget(window - min(window // 4, ANSWER_MAX), tokenizer_of(model))

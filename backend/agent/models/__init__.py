@@ -1,0 +1,1 @@
+"""Who answers: the models, and what stands between them and a run."""

@@ -1,0 +1,1 @@
+"""Conversations and messages as they are read, listed, searched, kept and exported."""

@@ -1,0 +1,105 @@
+"""What a person does with a conversation as a whole: make it, name it, put it away, delete it.
+
+None of it moves `updated_at`, which is when a turn last ended there: to rename a conversation
+or to fetch it back from the archive does not bring it to the top.
+
+Nothing here commits: the caller's transaction does.
+"""
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+from sqlalchemy import Executable, bindparam, func, insert, null, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.conversations.listing import StoredConversation, get_conversation
+from backend.conversations.messages import OWNED, conversation_number, conversations
+from backend.database import execute
+from backend.errors import ConversationNotFound
+
+
+class Chosen(TypedDict, total=False):
+    """What a person sets of a conversation; null is no choice."""
+
+    title: str | None
+    provider: str | None
+    model: str | None
+
+
+_MINE = update(conversations).where(OWNED).returning(conversations.c.id)
+_ARCHIVE = _MINE.values(
+    archived_at=func.coalesce(conversations.c.archived_at, func.clock_timestamp())
+)
+_UNARCHIVE = _MINE.values(archived_at=null())
+_DELETE = _MINE.values(deleted_at=func.clock_timestamp())
+_MAKE = (
+    insert(conversations)
+    .values(
+        user_id=bindparam("owner"),
+        title=bindparam("title"),
+        provider=bindparam("provider"),
+        model=bindparam("model"),
+    )
+    .returning(conversations.c.id)
+)
+
+
+async def create_conversation(
+    session: AsyncSession, user_id: str, chosen: Chosen
+) -> StoredConversation:
+    """An empty conversation; what is not chosen is null."""
+    values = {"title": None, "provider": None, "model": None, **chosen, "owner": user_id}
+    made = (await execute(session, _MAKE, values)).scalar_one()
+    return await get_conversation(session, user_id, str(made))
+
+
+async def change_conversation(
+    session: AsyncSession,
+    user_id: str,
+    conversation_id: str,
+    chosen: Chosen,
+) -> StoredConversation:
+    """The conversation with what `chosen` names set, or cleared where that is null.
+
+    Raises:
+        ConversationNotFound: not there, deleted, someone else's, or no id at all.
+    """
+    if chosen:
+        change = _MINE.values({name: bindparam(f"new_{name}") for name in chosen})
+        values = {f"new_{name}": value for name, value in chosen.items()}
+        await _apply(session, user_id, conversation_id, change, values)
+    return await get_conversation(session, user_id, conversation_id)
+
+
+async def archive_conversation(
+    session: AsyncSession, user_id: str, conversation_id: str, *, away: bool
+) -> StoredConversation:
+    """Put the conversation away, or fetch it back; one that is there already stays as it is.
+
+    Raises:
+        ConversationNotFound: not there, deleted, someone else's, or no id at all.
+    """
+    await _apply(session, user_id, conversation_id, _ARCHIVE if away else _UNARCHIVE)
+    return await get_conversation(session, user_id, conversation_id)
+
+
+async def delete_conversation(session: AsyncSession, user_id: str, conversation_id: str) -> None:
+    """Delete it softly, with all that was said in it; a turn under way there ends unseen.
+
+    Raises:
+        ConversationNotFound: not there, deleted before, someone else's, or no id at all.
+    """
+    await _apply(session, user_id, conversation_id, _DELETE)
+
+
+async def _apply(
+    session: AsyncSession,
+    user_id: str,
+    conversation_id: str,
+    change: Executable,
+    values: Mapping[str, object] | None = None,
+) -> None:
+    number = conversation_number(conversation_id)
+    owned = {"conversation": number, "owner": user_id}
+    if (await execute(session, change, {**owned, **(values or {})})).one_or_none() is None:
+        raise ConversationNotFound

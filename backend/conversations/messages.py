@@ -1,0 +1,166 @@
+"""Conversations and their messages, as their readers see them.
+
+An assistant's row is shown once its run is complete, or has ended badly after it changed
+something: it then holds the sentence that says so. A run that is under way, or that did
+nothing, shows nothing.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, func, or_, select, tuple_
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
+from backend.conversations.tool_calls import ToolCall, load_calls
+from backend.database import execute
+from backend.errors import ConversationNotFound
+from backend.models import ID_MAX, MessageStatus, Role
+
+messages = SQLModel.metadata.tables["messages"]
+conversations = SQLModel.metadata.tables["conversations"]
+
+OWNED = and_(
+    conversations.c.id == bindparam("conversation"),
+    conversations.c.user_id == bindparam("owner"),
+    conversations.c.deleted_at.is_(None),
+)
+DEAD = and_(
+    messages.c.status == MessageStatus.RUNNING,
+    func.coalesce(messages.c.lease_until, messages.c.created_at) < func.clock_timestamp(),
+)
+"""Running by its own word, but its process has let the lease lapse."""
+
+SHOWN = or_(
+    messages.c.role == Role.USER,
+    and_(messages.c.role == Role.ASSISTANT, messages.c.status == MessageStatus.COMPLETE),
+    and_(
+        messages.c.role == Role.ASSISTANT,
+        messages.c.content != "",
+        or_(messages.c.status == MessageStatus.FAILED, DEAD),
+    ),
+)
+_FIND = select(conversations.c.id).where(OWNED)
+_SAID = select(
+    messages.c.id,
+    messages.c.role,
+    messages.c.content,
+    messages.c.tool_calls_json,
+    messages.c.created_at,
+    messages.c.undone_at,
+).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
+_NEWEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
+_NEWEST = (
+    _SAID.where(messages.c.id < bindparam("before"))
+    .order_by(*_NEWEST_FIRST)
+    .limit(bindparam("limit"))
+)
+_PLACE = tuple_(messages.c.created_at, messages.c.id)
+_BEFORE = _SAID.where(_PLACE < POSITION).order_by(*_NEWEST_FIRST).limit(bindparam("limit"))
+_AFTER = _SAID.where(_PLACE > POSITION).order_by(*_PLACE).limit(bindparam("limit"))
+_first = messages.alias("first")
+_began = select(_first.c.created_at).where(_first.c.id == bindparam("since")).scalar_subquery()
+# the instant by itself, so that the index is read no further back than that
+_NEWEST_SINCE = _NEWEST.where(
+    messages.c.created_at >= _began,
+    or_(messages.c.created_at > _began, messages.c.id >= bindparam("since")),
+)
+_ID = re.compile(r"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as its reader sees it: a failed one already holds its honest sentence."""
+
+    id: int
+    role: str
+    content: str
+    tool_calls: list[ToolCall]
+    created_at: datetime
+    undone_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """Some messages of a conversation, oldest first, and where older ones end, if there are."""
+
+    messages: list[StoredMessage]
+    next: Position | None
+
+
+def read_id(text: str) -> int | None:
+    """The id that `text`, whatever a client sent, is; None where no row can have it."""
+    number = int(text) if _ID.fullmatch(text) else 0
+    return number if 0 < number <= ID_MAX else None
+
+
+def conversation_number(text: str) -> int:
+    """The id that `text` is, whatever a client kept as a conversation's.
+
+    Raises:
+        ConversationNotFound: no conversation can have it.
+    """
+    number = read_id(text)
+    if number is None:
+        raise ConversationNotFound
+    return number
+
+
+def _stored(row: Row[*tuple[Any, ...]]) -> StoredMessage:
+    id_, role, content, calls, created_at, undone_at = row
+    return StoredMessage(id_, role, content, load_calls(calls), created_at, undone_at)
+
+
+async def read_messages(
+    session: AsyncSession,
+    conversation_id: int,
+    limit: int,
+    before: int = ID_MAX,
+    since: int | None = None,
+) -> list[StoredMessage]:
+    """The newest `limit` messages with an id below `before`, oldest first.
+
+    `since` is the id of the first one that is read, if there are not more than `limit` from
+    there; without one it is that of the conversation.
+    """
+    values = {"conversation": conversation_id, "limit": limit, "before": before, "since": since}
+    rows = await execute(session, _NEWEST if since is None else _NEWEST_SINCE, values)
+    return [_stored(row) for row in reversed(rows.all())]
+
+
+async def read_after(
+    session: AsyncSession, conversation_id: int, limit: int, after: Position
+) -> list[StoredMessage]:
+    """The oldest `limit` messages behind a position, oldest first."""
+    values = position_values(after) | {"conversation": conversation_id, "limit": limit}
+    return [_stored(row) for row in await execute(session, _AFTER, values)]
+
+
+async def find_conversation(session: AsyncSession, user_id: str, conversation_id: str) -> int:
+    """The number of one of this user's conversations.
+
+    `conversation_id` is whatever the client kept: an id of any shape that is not one of this
+    user's conversations is not found.
+
+    Raises:
+        ConversationNotFound: not there, deleted, someone else's, or no id at all.
+    """
+    number = conversation_number(conversation_id)
+    found = await execute(session, _FIND, {"conversation": number, "owner": user_id})
+    if found.one_or_none() is None:
+        raise ConversationNotFound
+    return number
+
+
+async def read_page(
+    session: AsyncSession, conversation_id: int, *, limit: int, before: Position = NEWEST
+) -> MessagePage:
+    """The newest `limit` messages before a position."""
+    values = position_values(before) | {"conversation": conversation_id, "limit": limit + 1}
+    rows = (await execute(session, _BEFORE, values)).all()
+    shown = [_stored(row) for row in reversed(rows[:limit])]
+    older = Position(shown[0].created_at, shown[0].id) if len(rows) > limit else None
+    return MessagePage(shown, older)

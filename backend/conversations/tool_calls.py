@@ -1,0 +1,118 @@
+"""The record of a run: its tool calls as they are stored, shown and told.
+
+Stored, it is a JSON array of `{"tool": str, "args": object, "result": object}` in the order
+the calls were made. A call that changes tasks has a further key `undo`, which stays between
+the column and `backend.journal.undo`: neither a model nor a client is shown it. Anything
+else found in the column (an earlier backend's, or damage) is read as far as it makes sense
+and never raises.
+"""
+
+import json
+from typing import Any, NotRequired, TypedDict
+
+DEPTH_MAX = 40
+"""Arrays and objects inside each other; a call's record has five at the most."""
+
+CALLS_MAX = 100
+"""Calls of one turn at the most, all attempts and model calls together."""
+
+type Undo = list[dict[str, Any]]
+"""What a call changed, as plain values; empty where all was so already."""
+
+
+class ToolCall(TypedDict):
+    """One call of a tool: what the model asked for and what came of it."""
+
+    tool: str
+    args: dict[str, Any]
+    result: dict[str, Any]
+    undo: NotRequired[Undo]
+
+
+_VERBS = {
+    "add_task": "added",
+    "complete_task": "completed",
+    "delete_task": "deleted",
+    "update_task": "updated",
+}
+
+
+def strip_unstorable(text: str) -> str:
+    """A model's text without what Postgres cannot store: NUL, and lone surrogates."""
+    return text.replace("\x00", "").encode(errors="replace").decode()
+
+
+def without_unstorable(value: Any, depth: int = DEPTH_MAX) -> Any:
+    """JSON without what Postgres and UTF-8 cannot hold, keys included.
+
+    Raises:
+        RecursionError: it is nested more than `depth` deep.
+    """
+    if depth < 0:
+        raise RecursionError
+    match value:
+        case str():
+            return strip_unstorable(value)
+        case list():
+            return [without_unstorable(each, depth - 1) for each in value]
+        case dict():
+            return {
+                strip_unstorable(key): without_unstorable(each, depth - 1)
+                for key, each in value.items()
+            }
+    return value
+
+
+def dump_calls(calls: list[ToolCall]) -> str | None:
+    """The column's text; None, not `[]`, where no tool was called."""
+    return json.dumps(calls, allow_nan=False) if calls else None
+
+
+def load_calls(stored: str | None) -> list[ToolCall]:
+    """The calls in a stored text; what is not a call is left out."""
+    try:
+        entries = without_unstorable(json.loads(stored or "[]"))
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(entries, list):
+        return []
+    return [
+        _call(entry)
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("tool"), str)
+    ]
+
+
+def _call(entry: dict[str, Any]) -> ToolCall:
+    call = ToolCall(
+        tool=entry["tool"], args=_object(entry, "args"), result=_object(entry, "result")
+    )
+    undo = entry.get("undo")
+    if isinstance(undo, list) and all(isinstance(change, dict) for change in undo):
+        call["undo"] = undo
+    return call
+
+
+def as_shown(calls: list[ToolCall]) -> list[dict[str, Any]]:
+    """The calls as a client may see them."""
+    return [{key: call[key] for key in ("tool", "args", "result")} for call in calls]
+
+
+def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
+    value = entry.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def changes(calls: list[ToolCall]) -> list[str]:
+    """What the calls changed, each as a clause: `added task 42, Buy milk`."""
+    return [
+        f"{_VERBS[call['tool']]} task {result.get('task_id')}, {result.get('title')}"
+        for call in calls
+        if call["tool"] in _VERBS and (result := call["result"]).get("success") is True
+    ]
+
+
+def unfinished_answer(calls: list[ToolCall]) -> str:
+    """The honest answer of a run that was cut short; empty where it had changed nothing."""
+    done = changes(calls)
+    return f"I could not finish. Done so far: {'; '.join(done)}." if done else ""

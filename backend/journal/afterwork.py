@@ -1,0 +1,160 @@
+"""What is written of a conversation after a turn in it has been answered.
+
+Each write is one statement, which also adds what the model took for it to the turn's own tokens, so
+that nothing is spent off the books. None moves the conversation up: nobody has said anything.
+"""
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    not_,
+    select,
+    update,
+)
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.conversations.messages import DEAD, conversations, messages
+from backend.database import execute
+from backend.journal.spending import Spending
+from backend.journal.turns import Turn
+from backend.models import MessageStatus
+
+
+class Remembered(NamedTuple):
+    """Where a conversation's context begins, and what is kept of the part before it."""
+
+    context_from: int
+    """The oldest message that the model is still given as it was said."""
+    summary: str
+    summary_to: int
+    """The newest message that the summary covers."""
+
+
+def _plus(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+    """Null, which is unknown, stays where nothing was counted."""
+    spent = bindparam(name, type_=BigInteger)
+    return case((spent.is_(None), column), else_=func.coalesce(column, 0) + spent)
+
+
+_PAID = (
+    update(messages)
+    .where(messages.c.id == bindparam("message"))
+    .values(
+        input_tokens=_plus(messages.c.input_tokens, "spent_input"),
+        cached_tokens=_plus(messages.c.cached_tokens, "spent_cached"),
+        output_tokens=_plus(messages.c.output_tokens, "spent_output"),
+    )
+    .returning(messages.c.conversation_id)
+    .cte("paid")
+)
+_CHANGE = update(conversations).where(conversations.c.id == _PAID.c.conversation_id)
+_UNNAMED = and_(conversations.c.title.is_(None), conversations.c.deleted_at.is_(None))
+_EARLIER_RUNS = exists().where(
+    messages.c.conversation_id == conversations.c.id,
+    messages.c.id < bindparam("message"),
+    messages.c.status == MessageStatus.RUNNING,
+    not_(DEAD),
+)
+"""An earlier turn has not ended: what it did must not fall behind the context unsaid."""
+_SAME_SUMMARY = conversations.c.summary.is_not_distinct_from(bindparam("was", type_=Text))
+_UNMOVED = and_(
+    conversations.c.deleted_at.is_(None),
+    _SAME_SUMMARY,
+    not_(_EARLIER_RUNS),
+    conversations.c.context_from.is_not_distinct_from(bindparam("was_from", type_=BigInteger)),
+    conversations.c.summary_to.is_not_distinct_from(bindparam("was_to", type_=BigInteger)),
+)
+_THIS = conversations.c.id == bindparam("conversation")
+_LEFT = select(_UNNAMED, _UNMOVED).where(_THIS)
+_NAME = _CHANGE.where(_UNNAMED).values(title=bindparam("named", type_=Text))
+_REMEMBER = _CHANGE.where(_UNMOVED).values(
+    context_from=bindparam("new_from"),
+    summary=bindparam("new_summary"),
+    summary_to=bindparam("new_to"),
+)
+
+_SUMMARY = select(conversations.c.summary).where(_THIS)
+_REWRITE = (
+    update(conversations)
+    .where(_THIS, _SAME_SUMMARY)
+    .values(summary=bindparam("new_summary"))
+    .returning(conversations.c.id)
+)
+
+
+class Left(NamedTuple):
+    """What of a conversation is still as it was when the turn began."""
+
+    unnamed: bool
+    unmoved: bool
+
+
+async def left_to_do(session: AsyncSession, turn: Turn) -> Left:
+    """Whether it is still for this turn to name the conversation, and to move its context."""
+    values = {
+        "conversation": turn.conversation_id,
+        "message": turn.message_id,
+        **_was(turn),
+    }
+    return Left(*(await execute(session, _LEFT, values)).one())
+
+
+async def name_conversation(
+    session: AsyncSession, turn: Turn, title: str, spending: Spending
+) -> None:
+    """Give the turn's conversation its title, unless it has one by now."""
+    await execute(session, _NAME, {"named": title, **_costs(turn, spending)})
+
+
+async def remember(
+    session: AsyncSession, turn: Turn, remembered: Remembered, spending: Spending
+) -> None:
+    """Move the beginning of the context, unless another turn is or was there first.
+
+    It stays where it has been moved since the turn began, and where an earlier turn still runs.
+    """
+    values = {
+        "new_from": remembered.context_from,
+        "new_summary": remembered.summary,
+        "new_to": remembered.summary_to,
+    }
+    await execute(session, _REMEMBER, {**values, **_was(turn), **_costs(turn, spending)})
+
+
+async def read_summary(session: AsyncSession, turn: Turn) -> str | None:
+    """The summary of the turn's conversation as it stands now."""
+    found = await execute(session, _SUMMARY, {"conversation": turn.conversation_id})
+    summary: str | None = found.scalar_one()
+    return summary
+
+
+async def rewrite_summary(session: AsyncSession, turn: Turn, was: str | None, summary: str) -> bool:
+    """Put `summary` in place of `was`; False where another has been written meanwhile."""
+    values = {"conversation": turn.conversation_id, "was": was, "new_summary": summary}
+    return (await execute(session, _REWRITE, values)).one_or_none() is not None
+
+
+def _was(turn: Turn) -> dict[str, object]:
+    conversation = turn.conversation
+    return {
+        "was": conversation.summary,
+        "was_from": conversation.context_from,
+        "was_to": conversation.summary_to,
+    }
+
+
+def _costs(turn: Turn, spending: Spending) -> dict[str, object]:
+    return {
+        "message": turn.message_id,
+        "spent_input": spending.input,
+        "spent_cached": spending.cached,
+        "spent_output": spending.output,
+    }

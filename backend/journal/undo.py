@@ -1,0 +1,226 @@
+"""Taking back what one assistant's message changed.
+
+A call that changes tasks records, beside its result, what it takes to undo it: the values
+it replaced and the `updated_at` it left. A task whose `updated_at` is another by now has been
+changed since, by whomever, and is not touched. Undoing puts the earlier `updated_at` back as
+well, so the changes of one message, and of one message before another, are undone backwards
+as one chain. A task that a call made, an added one or a next occurrence, is deleted softly.
+
+Nothing here commits: the caller's transaction does.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Annotated, Any, Required, TypedDict
+
+from pydantic import Field, TypeAdapter, ValidationError
+from sqlalchemy import BigInteger, Row, and_, any_, bindparam, case, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.conversations.messages import DEAD, StoredMessage, conversations, messages, read_id
+from backend.conversations.tool_calls import Undo, changes, load_calls
+from backend.database import execute
+from backend.errors import (
+    AlreadyUndone,
+    MessageNotFound,
+    NothingToUndo,
+    TaskChanged,
+    TurnInProgress,
+)
+from backend.models import ID_MAX, MessageStatus, Role, Task
+
+
+class _Replaced(TypedDict, total=False):
+    """The columns that a call set, as they were before."""
+
+    title: str
+    description: str | None
+    due_date: datetime | None
+    priority: str
+    completed: bool
+    completed_at: datetime | None
+    recurrence_day: int | None
+    deleted_at: datetime | None
+    updated_at: Required[datetime]
+
+
+class _Change(TypedDict):
+    task_id: Annotated[int, Field(gt=0, le=ID_MAX, strict=True)]
+    before: _Replaced | None
+    """None for a task that the call made."""
+    after: datetime
+    """The task's `updated_at` since."""
+
+
+type _Values = dict[str, Any]
+
+_CHANGES = TypeAdapter(list[_Change])
+
+_tasks = SQLModel.metadata.tables[Task.__tablename__]
+_now = func.clock_timestamp()
+_FIND = (
+    select(
+        messages.c.id,
+        messages.c.role,
+        messages.c.content,
+        messages.c.tool_calls_json,
+        messages.c.created_at,
+        messages.c.undone_at,
+        and_(messages.c.status == MessageStatus.RUNNING.value, ~DEAD).label("running"),
+    )
+    .join(conversations, conversations.c.id == messages.c.conversation_id)
+    .where(
+        messages.c.id == bindparam("message"),
+        messages.c.role == Role.ASSISTANT.value,
+        conversations.c.user_id == bindparam("owner"),
+        conversations.c.deleted_at.is_(None),
+    )
+    .with_for_update(of=messages)
+)
+_LOCK = (
+    select(_tasks.c.id, _tasks.c.title, _tasks.c.updated_at)
+    .where(
+        _tasks.c.user_id == bindparam("owner"),
+        _tasks.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
+    )
+    # in one order, so that two who undo at once do not wait for each other
+    .order_by(_tasks.c.id)
+    .with_for_update()
+)
+_RESTORE = update(_tasks).where(_tasks.c.id == bindparam("task"))
+_MARK = (
+    update(messages)
+    .where(messages.c.id == bindparam("message"))
+    .values(
+        undone_at=_now,
+        # a run whose process died is over now, also for the process, should it wake
+        status=case(
+            (messages.c.status == MessageStatus.RUNNING.value, MessageStatus.FAILED.value),
+            else_=messages.c.status,
+        ),
+        ended_at=func.coalesce(messages.c.ended_at, _now),
+    )
+    .returning(messages.c.undone_at)
+)
+
+
+def made(*tasks: Task | None) -> Undo:
+    """The record of tasks that a call made; None is no task."""
+    new: list[_Change] = [
+        {"task_id": task.id, "before": None, "after": task.updated_at}
+        for task in tasks
+        if task is not None and task.id is not None
+    ]
+    return _recorded(new)
+
+
+def changed(before: Mapping[str, Any], task: Task) -> Undo:
+    """The record of a change to `task`, whose columns were `before`; empty if it made none."""
+    if before["updated_at"] == task.updated_at:
+        return []
+    replaced: Any = {
+        name: before[name]
+        for name in _Replaced.__annotations__
+        if name == "updated_at" or before[name] != getattr(task, name)
+    }
+    return _recorded([{"task_id": before["id"], "before": replaced, "after": task.updated_at}])
+
+
+def _recorded(changed: list[_Change]) -> Undo:
+    recorded: Undo = _CHANGES.dump_python(changed, mode="json")
+    return recorded
+
+
+async def undo_message(session: AsyncSession, user_id: str, message_id: str) -> StoredMessage:
+    """Take back all that the message's turn changed, and mark the message; or do nothing.
+
+    `message_id` is of any shape, as the conversations' ids are.
+
+    Raises:
+        MessageNotFound: not there, someone else's, a person's, or its conversation is deleted.
+        AlreadyUndone: it has been.
+        TurnInProgress: it is still being worked on.
+        NothingToUndo: it changed nothing, or what it changed was not recorded.
+        TaskChanged: tasks were changed since; `details.tasks` names them.
+    """
+    message = await _find(session, user_id, message_id)
+    done = _recorded_changes(message)
+    values = _backwards(done, await _lock(session, user_id, done))
+    for task_id, restored in values.items():
+        await execute(session, _RESTORE.values(restored), {"task": task_id})
+    undone_at = (await execute(session, _MARK, {"message": message.id})).scalar_one()
+    calls = load_calls(message.tool_calls_json)
+    return StoredMessage(
+        message.id, message.role, message.content, calls, message.created_at, undone_at
+    )
+
+
+async def _find(session: AsyncSession, user_id: str, message_id: str) -> Row[*tuple[Any, ...]]:
+    """The assistant's message, locked, if it can be undone as far as it alone tells."""
+    number = read_id(message_id)
+    if number is None:
+        raise MessageNotFound
+    found = await execute(session, _FIND, {"message": number, "owner": user_id})
+    message = found.one_or_none()
+    if message is None:
+        raise MessageNotFound
+    if message.undone_at is not None:
+        raise AlreadyUndone
+    if message.running:
+        raise TurnInProgress
+    return message
+
+
+def _recorded_changes(message: Row[*tuple[Any, ...]]) -> list[_Change]:
+    """The message's changes as they were made; `NothingToUndo` unless each is on record whole.
+
+    One that an earlier backend recorded does not say what it replaced.
+    """
+    calls = load_calls(message.tool_calls_json)
+    if any(changes([call]) and "undo" not in call for call in calls):
+        raise NothingToUndo
+    recorded = chain.from_iterable(call.get("undo", []) for call in calls)
+    try:
+        found = _CHANGES.validate_python(list(recorded))
+    except ValidationError:
+        raise NothingToUndo from None
+    if not found:
+        raise NothingToUndo
+    return found
+
+
+async def _lock(
+    session: AsyncSession, user_id: str, done: Sequence[_Change]
+) -> dict[int, Row[*tuple[Any, ...]]]:
+    ids = [change["task_id"] for change in done]
+    rows = await execute(session, _LOCK, {"owner": user_id, "ids": ids})
+    return {row.id: row for row in rows}
+
+
+def _backwards(
+    done: Sequence[_Change], tasks: Mapping[int, Row[*tuple[Any, ...]]]
+) -> dict[int, _Values]:
+    """What to set in each task to undo `done`, last change first.
+
+    Raises:
+        TaskChanged: a task's `updated_at` is not the one that a change left.
+    """
+    stands = {task_id: row.updated_at for task_id, row in tasks.items()}
+    values: defaultdict[int, _Values] = defaultdict(dict)
+    differing = set()
+    for change in reversed(done):
+        task_id, before = change["task_id"], change["before"]
+        if stands.get(task_id) != change["after"]:
+            differing.add(task_id)
+            continue
+        # without `previous_id` the task that it followed may have a next occurrence again
+        gone = {"deleted_at": _now, "updated_at": _now, "previous_id": None}
+        values[task_id] |= gone if before is None else before
+        stands[task_id] = before and before["updated_at"]
+    if differing:
+        raise TaskChanged([(id_, tasks[id_].title) for id_ in sorted(differing & tasks.keys())])
+    return values

@@ -1,0 +1,1 @@
+"""What stands around the engine: the embedded server, and the schema and its versions."""

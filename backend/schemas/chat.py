@@ -1,0 +1,81 @@
+"""Bodies and headers of the chat.
+
+Unknown fields are ignored, and no body says who is calling.
+"""
+
+import re
+from contextlib import suppress
+from functools import cache
+from typing import Annotated
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import StringConstraints as Text
+
+from backend.models import (
+    KEY_MAX,
+)
+from backend.schemas.fields import MessageText
+from backend.schemas.messages import ToolCallResponse
+
+_DIGITS = re.compile(r"[0-9]{1,30}")
+
+
+def _printable(key: str) -> str:
+    """A header's text, which HTTP hands over as Latin-1 though clients write UTF-8.
+
+    Raises:
+        ValueError: it holds what is not printable.
+    """
+    with suppress(UnicodeError):
+        key = key.encode("latin-1").decode()
+    if not key.isprintable():
+        raise ValueError("must be printable text")
+    return key
+
+
+def _id(value: object) -> object:
+    """A conversation's id: a whole number or its digits, which the client keeps as a text."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError("must be a whole number")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """The names of the IANA database, without those that mean this machine or none."""
+    return frozenset(available_timezones() - {"localtime", "Factory"})
+
+
+def _zone(name: str) -> str:
+    name = name.strip() or "UTC"
+    if name not in _zones():
+        raise ValueError("must be the name of a time zone such as Europe/Berlin")
+    return name
+
+
+TimeZoneName = Annotated[str, AfterValidator(_zone)]
+"""A name of the IANA database; "" is UTC."""
+IdempotencyKey = Annotated[str, AfterValidator(_printable), Text(min_length=1, max_length=KEY_MAX)]
+
+
+class ChatRequest(BaseModel):
+    """One message; with no id it opens a new conversation."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"conversation_id": None, "message": "Add buy groceries"}]}
+    )
+
+    conversation_id: Annotated[
+        int | None, Field(description="A number, or its digits as a text."), BeforeValidator(_id)
+    ] = None
+    message: MessageText
+
+
+class ChatResponse(BaseModel):
+    conversation_id: int
+    response: str
+    tool_calls: list[ToolCallResponse] | None
+    """In the order the calls were made; null where none was."""

@@ -1,0 +1,79 @@
+"""Request and response bodies of conversations, made of the fields in `backend.schemas`."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import StringConstraints as Text
+
+from backend.models import MODEL_MAX, PROVIDER_MAX
+from backend.schemas.fields import MessageText, Title, UtcDatetime, storable
+from backend.schemas.messages import MessageResponse, ToolCallResponse
+
+ProviderName = Annotated[
+    str,
+    Text(strip_whitespace=True, min_length=1, max_length=PROVIDER_MAX),
+    AfterValidator(storable),
+]
+ModelName = Annotated[
+    str, Text(strip_whitespace=True, min_length=1, max_length=MODEL_MAX), AfterValidator(storable)
+]
+
+
+class ConversationSettings(BaseModel):
+    """What a person may set of a conversation; only what is sent changes, and null clears it."""
+
+    title: Title | None = None
+    provider: ProviderName | None = None
+    model: ModelName | None = None
+
+
+class ConversationResponse(BaseModel):
+    """A conversation as its owner sees it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    title: str | None
+    provider: str
+    model: str
+    """What answers here: the person's choice, else the default of the settings."""
+    message_count: int
+    created_at: UtcDatetime
+    updated_at: UtcDatetime
+    archived_at: UtcDatetime | None
+
+
+class ConversationList(BaseModel):
+    conversations: list[ConversationResponse]
+    next: str | None
+    """The cursor of the following page; null on the last."""
+
+
+class ConversationDetail(ConversationResponse):
+    """A conversation with its newest messages, oldest of them first."""
+
+    messages: list[MessageResponse]
+    next: str | None
+    """The cursor of the page of older messages; null where these go back to the first."""
+
+
+class ChatContent(BaseModel):
+    """One message to the assistant."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"content": "Add buy groceries"}]})
+
+    content: MessageText
+
+
+class ChatAnswer(BaseModel):
+    """The message with which the assistant answered."""
+
+    id: int
+    role: Literal["assistant"] = "assistant"
+    content: str
+    tool_calls: list[ToolCallResponse] | None
+    """In the order the calls were made; null where none was."""
+    tools_executed: list[str]
+    """The tools that were called, each once, in the order of their first calls."""
+    created_at: UtcDatetime
+    conversation_id: int

@@ -1,0 +1,109 @@
+"""The types of fields, shared by the bodies, the task rules and the tools.
+
+A text is stored as it is checked here: what Postgres cannot hold (NUL, lone surrogates) is
+refused.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic import StringConstraints as Text
+
+from backend.models import (
+    DESCRIPTION_MAX,
+    MESSAGE_MAX,
+    TAG_MAX,
+    TAGS_MAX,
+    TITLE_MAX,
+)
+
+SEARCH_MAX = 200
+_DATE_FIRST = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def as_utc(value: datetime) -> datetime:
+    """The same instant in UTC; a time without a zone is taken as UTC.
+
+    Raises:
+        ValueError: in UTC the year is before 1 or after 9999.
+    """
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999 in UTC") from None
+
+
+def iso_utc(value: datetime | None) -> str | None:
+    """ISO 8601 in UTC, ending in `Z`."""
+    return as_utc(value).isoformat().replace("+00:00", "Z") if value else None
+
+
+def storable(value: str) -> str:
+    """`value`, if a Postgres text can hold it.
+
+    Raises:
+        ValueError: it holds NUL or a lone surrogate.
+    """
+    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("must not hold NUL or broken Unicode")
+    return value
+
+
+def _null_means(default: object, kind: Any = Any) -> BeforeValidator:
+    """Read null as `default`; the document says that the field takes `kind` or null."""
+    return BeforeValidator(
+        lambda value: default if value is None else value, json_schema_input_type=kind | None
+    )
+
+
+def _date_text(value: object) -> object:
+    """A date's text for pydantic's parser, which alone would take `"1700000000"` for a time."""
+    if isinstance(value, str):
+        value = value.strip()
+        if value and not _DATE_FIRST.match(value):
+            raise ValueError("must be a date such as 2026-01-31, or a date and a time")
+        return value or None
+    if value is None or isinstance(value, datetime):
+        return value
+    raise ValueError("must be a text")
+
+
+def _clean_tags(tags: list[str]) -> list[str]:
+    trimmed = (storable(tag).strip().lower() for tag in tags)
+    cleaned = list(dict.fromkeys(tag for tag in trimmed if tag))
+    if len(cleaned) > TAGS_MAX:
+        raise ValueError(f"must be at most {TAGS_MAX} tags")
+    if any(len(tag) > TAG_MAX for tag in cleaned):
+        raise ValueError(f"must be tags of at most {TAG_MAX} characters")
+    return cleaned
+
+
+UtcDatetime = Annotated[datetime, AfterValidator(as_utc)]
+"""An instant that leaves as ISO 8601 ending in `Z`, whatever zone it was read in."""
+Title = Annotated[
+    str,
+    Text(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
+    AfterValidator(storable),
+]
+MessageText = Annotated[
+    str,
+    Text(strip_whitespace=True, min_length=1, max_length=MESSAGE_MAX),
+    AfterValidator(storable),
+]
+_DescriptionText = Annotated[str, Text(max_length=DESCRIPTION_MAX)]
+Description = Annotated[
+    _DescriptionText, AfterValidator(storable), _null_means("", _DescriptionText)
+]
+DueDate = Annotated[UtcDatetime | None, BeforeValidator(_date_text)]
+"""A time with a zone, without one (UTC), or a date alone (midnight UTC); "" is null."""
+Tags = Annotated[list[str], AfterValidator(_clean_tags), _null_means([], list[str])]
+SearchText = Annotated[
+    str, Text(strip_whitespace=True, max_length=SEARCH_MAX), AfterValidator(storable)
+]
+CompletedFilter = Annotated[
+    bool | None, BeforeValidator(lambda value: None if value == "" else value)
+]

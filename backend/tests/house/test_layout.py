@@ -1,0 +1,145 @@
+"""Imports go down only, and importing does nothing: the shape of `backend/`, parsed."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+BACKEND = Path(__file__).parents[2]
+CHECKOUT = BACKEND.parent
+
+FLOORS = (
+    ("config", "settings", "models", "errors", "text_search"),
+    ("database", "postgres", "schemas"),
+    ("auth", "identity", "rate_limiter", "limits", "web"),
+    ("conversations", "tasks"),
+    ("journal",),
+    ("agent",),
+    ("turns",),
+    ("routes",),
+    ("main", "demo", "__main__"),
+    ("tests", "bench", "faults"),
+)
+"""From the ground up. A module imports from the floors below, and from its own without a circle."""
+
+MODULES = {
+    ".".join(path.relative_to(BACKEND).with_suffix("").parts): path
+    for path in sorted(BACKEND.rglob("*.py"))
+    if path.name != "__init__.py" and "tests" not in path.parts
+}
+
+
+def floor(module: str) -> int:
+    """The floor, from 0, on which `module` lies."""
+    room = module.partition(".")[0]
+    found = [number for number, rooms in enumerate(FLOORS) if room in rooms]
+    assert found, f"backend.{module} is on no floor of the list above"
+    return found[0]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules of ours that a file imports, wherever in it, without the `backend.`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (
+                alias.name.removeprefix("backend.")
+                for alias in node.names
+                if alias.name.startswith("backend.")
+            )
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} has a relative import"
+            yield from _from_imports(node)
+
+
+def _from_imports(node: ast.ImportFrom) -> Iterator[str]:
+    package, _, module = (node.module or "").partition(".")
+    if package != "backend":
+        return
+    for alias in node.names:
+        inner = f"{module}.{alias.name}".lstrip(".")
+        file = BACKEND.joinpath(*inner.split("."))
+        is_module = file.is_dir() or file.with_suffix(".py").exists()
+        yield inner if is_module else module
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down_only(module: str) -> None:
+    for imported in imports(MODULES[module]):
+        assert floor(imported) <= floor(module), (
+            f"backend.{module} imports backend.{imported}, which is above it"
+        )
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    graph = {module: set(imports(path)) - {module} for module, path in MODULES.items()}
+
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_every_room_is_there() -> None:
+    for room in chain.from_iterable(FLOORS):
+        place = BACKEND / room
+        assert place.is_dir() or place.with_suffix(".py").exists(), f"{room} is gone"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_is_longer_than_300_lines(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= 300
+
+
+def names(path: Path) -> Iterator[str]:
+    """Every name, attribute and imported name in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+                yield name
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if floor(name) < floor("tests")])
+def test_only_config_reads_the_environment(module: str) -> None:
+    assert not {"environ", "environb", "getenv", "dotenv"} & set(names(MODULES[module]))
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-redis"])
+def test_packages_are_pinned_and_hashed_and_no_address_is_named(name: str) -> None:
+    wanted = re.findall(r"^[a-z][a-z0-9-]*", Path(CHECKOUT, f"{name}.in").read_text(), re.MULTILINE)
+    text = Path(CHECKOUT, f"{name}.txt").read_text()
+    entries = re.findall(r"^([^#\s=]+)", text, re.MULTILINE)
+    hashed = re.findall(r"^([a-z0-9-]+)==.+\n    --hash=sha256:", text, re.MULTILINE)
+
+    assert set(wanted) <= set(entries)
+    assert entries == hashed
+    assert not re.search(r"://|^-| @ ", text, re.MULTILINE)
+
+
+NOTHING_AT_IMPORT = """
+import gc
+import threading
+import backend.main
+from sqlalchemy import Engine
+assert not [each for each in gc.get_objects() if issubclass(type(each), Engine)], "an engine"
+assert threading.active_count() == 1, "a thread"
+assert "app" not in vars(backend.main), "an app"
+"""
+
+
+def test_importing_the_app_reads_no_setting_and_opens_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=impossible\n")
+    impossible = {"DATABASE_URL": "mysql://nowhere", "PORT": "impossible", "HISTORY_LIMIT": "x"}
+
+    done = subprocess.run(  # noqa: S603  # our own words
+        [sys.executable, "-c", NOTHING_AT_IMPORT],
+        env=impossible | {"PYTHONPATH": str(CHECKOUT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr

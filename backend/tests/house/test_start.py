@@ -1,0 +1,222 @@
+"""`python -m backend`, started as `make run` starts it: in a process and a folder of its own."""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Timer
+from typing import IO, Any
+
+import httpx
+import psycopg
+import pytest
+
+from backend import demo
+from backend.config import Settings
+from backend.tests.support.databases import MakeDatabase
+
+CHECKOUT = Path(__file__).parents[3]
+START_LIMIT = 60
+"""Seconds after which a process that says nothing is ended, and its test with it."""
+
+
+@pytest.fixture(scope="module")
+def checkout() -> Iterator[Path]:
+    """A copy of the code, since the demo's data lies beside it; in a folder with a space."""
+    with TemporaryDirectory(prefix="todo chat ") as folder:
+        shutil.copytree(CHECKOUT / "backend", Path(folder, "backend"))
+        shutil.copy(CHECKOUT / "Makefile", folder)
+        for name in CHECKOUT.glob("requirements*"):
+            shutil.copy(name, folder)
+        yield Path(folder)
+
+
+@pytest.fixture
+async def empty_database(make_database: MakeDatabase) -> str:
+    return await make_database()
+
+
+def tables(url: str) -> set[str]:
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return {str(name) for (name,) in found}
+
+
+class Process:
+    """`python -m backend` and what it has printed up to the line it was last waited for."""
+
+    def __init__(self, checkout: Path, environment: dict[str, str]) -> None:
+        self.running = subprocess.Popen(
+            [sys.executable, "-m", "backend"],
+            cwd=checkout,
+            env={"PATH": os.environ["PATH"], "PORT": "0", "LOG_LEVEL": "ERROR"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def lines_to(self, start: str, times: int = 1) -> list[str]:
+        """The lines printed until `times` of them have begun with `start`."""
+        assert self.running.stdout
+        lines: list[str] = []
+        for line in self.running.stdout:
+            lines.append(line.rstrip("\n"))
+            if sum(each.startswith(start) for each in lines) == times:
+                return lines
+        raise AssertionError(f"ended before it said {start}: {self._rest(self.running.stderr)}")
+
+    def stop(self, order: signal.Signals) -> tuple[int, str]:
+        """Its exit code after a signal, and the rest of what it wrote on stderr."""
+        self.running.send_signal(order)
+        code = self.running.wait()
+        return code, self._rest(self.running.stderr)
+
+    @staticmethod
+    def _rest(stream: IO[str] | None) -> str:
+        return stream.read() if stream else ""
+
+
+@contextmanager
+def started(checkout: Path, **environment: str) -> Iterator[Process]:
+    process = Process(checkout, environment)
+    limit = Timer(START_LIMIT, process.running.kill)
+    limit.start()
+    try:
+        with process.running:
+            yield process
+            process.running.kill()
+    finally:
+        limit.cancel()
+
+
+def paste(command: str) -> Any:
+    """What a printed `curl` command answers, read as a shell would read it."""
+    words = shlex.split(command)
+    assert words[:3] == ["curl", "-sw", r"\n"]
+    given = list(pairwise(words))
+    headers = dict(value.split(": ", 1) for flag, value in given if flag == "-H")
+    body = next((value for flag, value in given if flag == "-d"), None)
+    answer = httpx.request("POST" if body else "GET", words[3], headers=headers, content=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_printed_commands_work_when_pasted_also_after_a_restart(checkout: Path) -> None:
+    tokens = set()
+    for round_, order in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
+        with started(checkout) as process:
+            lines = process.lines_to("curl ", times=3)
+            add, show, history = (line for line in lines if line.startswith("curl "))
+
+            added = paste(add)
+            shown = paste(show)
+            messages = paste(history)
+
+            assert added["tool_calls"][0]["tool"] == "add_task"
+            assert shown["conversation_id"] == added["conversation_id"]
+            assert len(shown["tool_calls"][0]["result"]["tasks"]) == round_
+            assert [each["role"] for each in messages] == ["user", "assistant"] * 2
+            docs = next(word for word in " ".join(lines).split() if word.endswith("/docs"))
+            assert httpx.get(docs).status_code == 200
+            assert process.stop(order) == (0, "")
+        assert not (checkout / ".data/postgres/cluster/postmaster.pid").exists()
+        tokens.add(shlex.split(history)[-1])
+    assert len(tokens) == 1
+
+
+def test_a_database_that_is_given_gets_no_demo(checkout: Path, empty_database: str) -> None:
+    with started(checkout, DATABASE_URL=empty_database) as process:
+        lines = process.lines_to("Serving ")
+        address = lines[-1].split()[2]
+
+        assert httpx.get(f"{address}/ready").status_code == 200
+        assert "curl" not in " ".join(lines)
+        assert "Better Auth" in lines[-1]
+        code, complaints = process.stop(signal.SIGTERM)
+
+    assert (code, complaints) == (0, "")
+    assert tables(empty_database) >= {"tasks", "conversations", "messages"}
+    assert not tables(empty_database) & {"user", "session", "account", "verification"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "http"), ("HOST", "192.0.2.1")])
+def test_an_impossible_setting_stops_the_start_with_one_line(
+    checkout: Path, name: str, value: str
+) -> None:
+    with started(checkout, **{name: value}) as process:
+        said, complaints = process.running.communicate()
+
+    assert process.running.returncode == 2
+    assert said == ""
+    assert complaints.startswith(f"backend: {name}: ")
+    assert complaints.count("\n") == 1
+
+
+def test_a_port_that_is_taken_stops_the_start_with_one_line(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        with started(checkout, PORT=port) as process:
+            _, complaints = process.running.communicate()
+
+    assert process.running.returncode == 2
+    assert complaints.startswith("backend: PORT: ")
+    assert port in complaints
+    assert complaints.count("\n") == 1
+
+
+@pytest.mark.parametrize("python", ["false", "/no such/python3.13"])
+def test_a_python_that_does_not_serve_is_said_in_one_line(checkout: Path, python: str) -> None:
+    done = subprocess.run(  # noqa: S603
+        ["make", "install", f"PYTHON={python}"],  # noqa: S607
+        cwd=checkout,
+        env={"PATH": os.environ["PATH"]},  # without what the make that runs the tests has set
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert "Python 3.13 or newer is needed" in done.stderr
+    assert (done.stdout + done.stderr).count("\n") == 1
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "model"),
+    [
+        ({}, "offline"),
+        ({"openai_model": "gpt-4o"}, "gpt-4o"),
+        ({"openai_api_key": "a-key"}, "gpt-4o-mini"),
+        ({"openai_base_url": "http://localhost:11434/v1"}, "gpt-4o-mini"),
+    ],
+)
+def test_the_demo_has_the_offline_model_unless_another_is_named(
+    named: dict[str, Any], model: str
+) -> None:
+    url = "postgresql://localhost/demo"
+    settings = demo.settings_for(Settings(_env_file=None, **named), url)
+
+    assert settings.openai_model == model
+    assert settings.offline is (model == "offline")
+    assert settings.database_url
+    assert settings.database_url.get_secret_value() == url
+
+
+def test_a_demo_session_is_kept_until_it_has_expired(empty_database: str) -> None:
+    first = demo.sign_in(empty_database)
+    assert demo.sign_in(empty_database) == first
+    assert len(first) == 32
+    assert first.isalnum()
+
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("""UPDATE "session" SET "expiresAt" = now() - interval '1 second'""")
+
+    assert demo.sign_in(empty_database) != first

@@ -1,0 +1,165 @@
+"""What turns cost is recorded with each, and shown by day and model to whom they belong."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from agents import Usage
+from agents.testing import ModelStep, ScriptedModel
+from openai.types.responses.response_usage import InputTokensDetails
+
+from backend.database import Sessions
+from backend.tests.conftest import Run
+from backend.tests.journal.test_retries import run_sql, send
+from backend.tests.support.scripting import Step, calls, says
+from backend.tests.turns.test_failures import LOST
+
+
+def costing(output: Step, input_tokens: int, cached: int, output_tokens: int) -> ModelStep:
+    details = InputTokensDetails(cached_tokens=cached, cache_write_tokens=0)
+    used = Usage(
+        requests=1,
+        input_tokens=input_tokens,
+        input_tokens_details=details,
+        output_tokens=output_tokens,
+    )
+    return ModelStep(output=output, usage=used)
+
+
+async def days_of(client: httpx.AsyncClient, query: str = "") -> list[dict[str, Any]]:
+    answer = await client.get(f"/api/usage{query}")
+    assert answer.status_code == 200
+    days: list[dict[str, Any]] = answer.json()["days"]
+    return days
+
+
+def today(**values: object) -> dict[str, object]:
+    """A day of the settings' model, today, with nothing but `values`."""
+    nothing = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "provider": "openai",
+        "model": "gpt-4o-mini",
+        "turns": 0,
+        "failed_turns": 0,
+        "uncounted_turns": 0,
+        "input_tokens": None,
+        "cached_tokens": None,
+        "output_tokens": None,
+    }
+    return nothing | values
+
+
+async def test_an_answered_turn_shows_what_all_its_model_calls_cost(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([costing(calls("list_tasks"), 100, 0, 10), costing(says("None."), 150, 100, 5)])
+    assert (await send(alice, "What is there?")).status_code == 200
+    assert await days_of(alice) == [
+        today(turns=1, input_tokens=250, cached_tokens=100, output_tokens=15)
+    ]
+    assert await days_of(bob) == []
+
+
+async def test_a_failed_turn_counts_and_a_retry_adds_to_it(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([costing(calls("add_task", {"title": "Milk"}), 100, 20, 10), LOST])
+    assert (await send(alice, "Add milk", key="k")).status_code == 503
+    failed = today(turns=1, failed_turns=1, input_tokens=100, cached_tokens=20, output_tokens=10)
+    assert await days_of(alice) == [failed]
+    model.extend([costing(says("Added."), 200, 80, 7)])
+    assert (await send(alice, "Add milk", key="k")).status_code == 200
+    assert await days_of(alice) == [
+        today(turns=1, input_tokens=300, cached_tokens=100, output_tokens=17)
+    ]
+    assert (await send(alice, "Add milk", key="k")).headers["idempotency-replayed"] == "true"
+    assert (await days_of(alice))[0]["turns"] == 1
+
+
+async def test_what_nobody_has_counted_is_null_and_not_none(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([says("Hello.")])
+    await send(alice, "hi")
+    assert await days_of(alice) == [today(turns=1, uncounted_turns=1)]
+    model.extend([costing(says("Hello."), 30, 0, 3)])
+    await send(alice, "hi")
+    assert await days_of(alice) == [
+        today(turns=2, uncounted_turns=1, input_tokens=30, cached_tokens=0, output_tokens=3)
+    ]
+
+
+async def test_each_day_of_utc_and_each_model_is_by_itself_the_newest_day_first(
+    alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, run: Run, sessions: Sessions
+) -> None:
+    age = """UPDATE messages SET created_at =
+             date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - :past
+             WHERE user_id = :id AND created_at > now() - interval '1 minute'"""
+    for past in (timedelta(days=6), timedelta(days=5, hours=24, seconds=1), timedelta(seconds=1)):
+        model.extend([costing(says("Then."), 10, 0, 1)])
+        await send(alice, f"then {past}")
+        await run_sql(sessions, age, id=alice_id, past=past)
+    model.extend([costing(says("Now."), 20, 0, 2), costing(says("Now."), 40, 0, 4)])
+    await send(alice, "now")
+    async with run(alice, openai_model="another") as client:
+        await send(client, "now")
+    listed = [
+        (day["date"], day["model"], day["turns"], day["input_tokens"])
+        for day in await days_of(alice, "?days=7")
+    ]
+    now = datetime.now(UTC).date()
+    assert listed == [
+        (str(now), "another", 1, 40),
+        (str(now), "gpt-4o-mini", 1, 20),
+        (str(now - timedelta(days=1)), "gpt-4o-mini", 1, 10),
+        (str(now - timedelta(days=6)), "gpt-4o-mini", 1, 10),
+    ]
+    assert len(await days_of(alice, "?days=1")) == 2
+    assert len(await days_of(alice)) == 5
+
+
+async def test_a_deleted_conversation_has_cost_what_it_has_cost(
+    alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, sessions: Sessions
+) -> None:
+    model.extend([costing(says("Hello."), 30, 0, 3)])
+    await send(alice, "hi")
+    deleted = "UPDATE conversations SET deleted_at = now() WHERE user_id = :id"
+    await run_sql(sessions, deleted, id=alice_id)
+    assert (await days_of(alice))[0]["input_tokens"] == 30
+
+
+async def test_a_message_of_the_earlier_backend_is_a_turn_of_an_unknown_model(
+    alice: httpx.AsyncClient, alice_id: str, sessions: Sessions
+) -> None:
+    earlier = """WITH made AS (INSERT INTO conversations (user_id) VALUES (:id) RETURNING id)
+                 INSERT INTO messages (conversation_id, user_id, role, content)
+                 SELECT id, :id, 'assistant', 'Hello.' FROM made"""
+    await run_sql(sessions, earlier, id=alice_id)
+    assert await days_of(alice) == [today(provider=None, model=None, turns=1, uncounted_turns=1)]
+
+
+async def test_today_says_what_is_left_of_the_budget(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel, run: Run
+) -> None:
+    async with run(alice, daily_token_budget=1000) as client:
+        model.extend([costing(says("Hello."), 30, 10, 3), says("Uncounted.")])
+        await send(client, "hi")
+        await send(client, "hi")
+        said = (await client.get("/api/usage")).json()["today"]
+    resets_at = datetime.fromisoformat(said.pop("resets_at"))
+    assert said == {"used_tokens": 33, "budget_tokens": 1000}
+    assert timedelta() < resets_at - datetime.now(UTC) <= timedelta(days=1)
+    others = (await bob.get("/api/usage")).json()["today"]
+    assert (others["used_tokens"], others["budget_tokens"]) == (0, None)
+
+
+@pytest.mark.parametrize("days", ["0", "91", "-1", "1.5", "all", ""])
+async def test_days_are_1_to_90(alice: httpx.AsyncClient, days: str) -> None:
+    answer = await alice.get("/api/usage", params={"days": days})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["details"][0]["field"] == "query.days"
+
+
+async def test_usage_wants_a_session(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/api/usage")).status_code == 401

@@ -1,0 +1,1 @@
+"""What the tests are helped by: servers, databases, people and pages."""

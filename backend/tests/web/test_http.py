@@ -1,0 +1,132 @@
+"""What every answer carries: CORS, a request id, gzip; health, readiness, the API document."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from agents.testing import ScriptedModel
+
+from backend.main import create_app
+from backend.tests.conftest import Run, make_settings
+from backend.tests.support.scripting import calls, says
+from backend.tests.test_chat import chat
+
+UI = "http://localhost:3000"
+
+
+async def test_the_preflight_of_every_call_is_answered(client: httpx.AsyncClient) -> None:
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        answer = await client.options(
+            "/api/chat",
+            headers={
+                "Origin": UI,
+                "Access-Control-Request-Method": method,
+                "Access-Control-Request-Headers": "authorization,content-type",
+            },
+        )
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == UI
+        assert answer.headers["access-control-allow-credentials"] == "true"
+
+
+@pytest.mark.parametrize("path", ["/api/tasks", "/nope", "/health"])
+async def test_cors_headers_are_on_errors_too_and_only_for_allowed_origins(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    allowed = await client.get(path, headers={"Origin": UI})
+    assert allowed.headers["access-control-allow-origin"] == UI
+    assert allowed.headers["access-control-allow-credentials"] == "true"
+    for origin in ("http://evil.example", "http://localhost:3001", "null"):
+        other = await client.get(path, headers={"Origin": origin})
+        assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("abc-123_x.y", True), ("", False), ("x" * 65, False), ("a b", False), ("é", False)],
+)
+async def test_a_request_id_is_kept_if_it_is_short_and_plain(
+    client: httpx.AsyncClient, given: str, kept: bool
+) -> None:
+    answer = await client.get("/health", headers=[(b"X-Request-ID", given.encode())])
+    assert (answer.headers["x-request-id"] == given) is kept
+    assert answer.headers["x-request-id"].isascii()
+
+
+async def test_log_lines_are_json_with_the_request_id_and_no_words_of_the_person(
+    alice: httpx.AsyncClient, run: Run, model: ScriptedModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.extend([calls("add_task", {"title": "private title"}), says("private answer")])
+    async with run(alice, log_level="DEBUG") as client:
+        answer = await client.post(
+            "/api/chat", json={"message": "private message"}, headers={"X-Request-ID": "my-id"}
+        )
+        assert answer.status_code == 200
+    log = capsys.readouterr().err
+    lines: list[dict[str, Any]] = [json.loads(line) for line in log.splitlines()]
+    (access,) = [line for line in lines if line["message"] == "request"]
+    assert (access["method"], access["route"], access["status"]) == ("POST", "/api/chat", 200)
+    assert all(line["request_id"] == "my-id" for line in lines if line["message"] == "request")
+    token = alice.headers["authorization"].removeprefix("Bearer ")
+    for secret in ("private", token, "a-key"):
+        assert secret not in log
+
+
+async def test_large_answers_are_compressed(alice: httpx.AsyncClient) -> None:
+    for number in range(10):
+        await alice.post("/api/tasks", json={"title": f"Task {number}"})
+    answer = await alice.get("/api/tasks", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.json()["total"] == 10
+
+
+async def test_health_and_readiness_need_no_session(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/health")).json() == {"status": "ok"}
+    assert (await client.get("/ready")).json() == {"status": "ready"}
+
+
+async def test_readiness_tells_when_the_database_is_gone(
+    client: httpx.AsyncClient, app: Any
+) -> None:
+    await app.state.engine.dispose()
+    lost = make_settings("postgresql://nobody@127.0.0.1:1/nothing")
+    from backend.database import create_engine
+
+    app.state.engine = create_engine(lost, "postgresql://nobody@127.0.0.1:1/nothing")
+    answer = await client.get("/ready")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
+    assert (await client.get("/health")).status_code == 200
+
+
+async def test_the_api_document_shows_every_route_with_its_errors(
+    client: httpx.AsyncClient,
+) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert "/api/chat" in document["paths"]
+    answers = document["paths"]["/api/chat"]["post"]["responses"]
+    refused = {"400", "408", "413", "431"}
+    assert set(answers) == {"200", "401", "404", "409", "422", "429", "500", "503"} | refused
+    examples = answers["503"]["content"]["application/json"]["examples"]
+    assert set(examples) == {"AI_SERVICE_UNAVAILABLE", "SERVICE_UNAVAILABLE"}
+    assert "HTTPValidationError" not in json.dumps(document)
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"]
+            assert ("security" in operation) == path.startswith("/api/")
+
+
+async def test_two_apps_live_in_one_process(
+    settings: Any, model: ScriptedModel, alice: httpx.AsyncClient, run: Run
+) -> None:
+    model.extend([says("One."), says("Two.")])
+    async with run(alice, rate_limit_chat="1/minute") as other:
+        first = await chat(alice, "first")
+        await chat(other, "second", conversation_id=first["conversation_id"])
+        assert (await other.post("/api/chat", json={"message": "third"})).status_code == 429
+
+
+def test_making_an_app_opens_nothing() -> None:
+    app = create_app(make_settings("postgresql://nobody@127.0.0.1:1/nothing"))
+    assert not hasattr(app.state, "engine")

@@ -1,0 +1,159 @@
+"""Whatever is sent to the API, its OpenAPI document describes the answer, and none is a 5xx.
+
+schemathesis reads the document of a running service and so takes in every operation that is
+listed there: by itself, with what is just valid and just not, then one behind the other along
+the document's links. `python -m backend.tests.web.test_schemathesis SEED EXAMPLES` hunts longer.
+"""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.routing import compile_path
+
+from backend.postgres.embedded import start_embedded
+from backend.tests.support import better_auth
+from backend.tests.support.databases import temporary_database
+from backend.tests.support.servers import Server, serving
+from backend.tests.test_chat import chat, messages_of
+
+SEED = 20_261_125
+EXAMPLES = 12
+"""Generated requests an operation; those of the other phases follow from the document."""
+
+CHECKS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+    "missing_required_header",
+    "ignored_auth",
+    "use_after_free",
+    "ensure_resource_availability",
+]
+"""All but those by which 422 is only for what JSON Schema can say.
+
+Some rules are beyond it (at most 20 different tags), and numbers and truth values are read
+from texts.
+"""
+
+
+CONVERSATIONS = 8
+KNOWN_IDS = """
+[dictionaries]
+conversations.values = {conversations}
+messages.values = {messages}
+[parameters]
+"path.conversation_id" = {{ dictionary = "conversations", probability = 0.8 }}
+"path.message_id" = {{ dictionary = "messages", probability = 0.8 }}
+"""
+
+
+@asynccontextmanager
+async def service(postgres_url: str) -> AsyncIterator[tuple[Server, str]]:
+    """The service on a database of its own, with the offline model, and a person's token."""
+    unlimited = dict.fromkeys(
+        ("RATE_LIMIT_CHAT", "RATE_LIMIT_HISTORY", "RATE_LIMIT_TASKS", "RATE_LIMIT_SIGN_IN"),
+        "1000000/minute",
+    )
+    async with temporary_database(postgres_url) as url:
+        await better_auth.execute(url, better_auth.TABLES)
+        token = await better_auth.sign_in(url, await better_auth.add_user(url, "alice"))
+        nowhere = "http://127.0.0.1:1/v1"
+        async with serving(url, nowhere, OPENAI_MODEL="offline", **unlimited) as server:
+            yield server, token
+
+
+async def known_ids(server: Server, token: str) -> str:
+    """Settings that name conversations and answers that are there, which chance would not."""
+    conversations, messages = [], []
+    async with server.client(token) as client:
+        for _ in range(CONVERSATIONS):
+            conversation_id = (await chat(client, "Add buy milk"))["conversation_id"]
+            _, answer = await messages_of(client, conversation_id)
+            conversations.append(str(conversation_id))
+            messages.append(str(answer["id"]))
+    return KNOWN_IDS.format(conversations=conversations, messages=messages)
+
+
+async def examine(server: Server, token: str, seed: int, examples: int, folder: Path) -> str:
+    """What schemathesis says at the end; `report.json` and `report.har` are then in `folder`."""
+    (folder / "schemathesis.toml").write_text(await known_ids(server, token))
+    process = await asyncio.create_subprocess_exec(
+        Path(sys.executable).with_name("schemathesis"),
+        "run",
+        f"{server.address}/openapi.json",
+        f"--header=Authorization: Bearer {token}",
+        f"--checks={','.join(CHECKS)}",
+        f"--seed={seed}",
+        f"--max-examples={examples}",
+        "--generation-database=none",
+        "--continue-on-failure",
+        "--no-shrink",
+        "--no-color",
+        "--report=json,har",
+        "--report-json-path=report.json",
+        "--report-har-path=report.har",
+        cwd=folder,
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+    said, _ = await process.communicate()
+    return said.decode()
+
+
+def never_answered_well(document: dict[str, Any], archive: dict[str, Any]) -> set[str]:
+    """The operations of the document without a 2xx in the archive."""
+    good = {
+        (entry["request"]["method"], urlsplit(entry["request"]["url"]).path)
+        for entry in archive["log"]["entries"]
+        if entry["response"]["status"] // 100 == 2
+    }
+    operations = {
+        f"{method.upper()} {path}": compile_path(path)[0]
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    return {
+        name
+        for name, pattern in operations.items()
+        if not any(name.startswith(f"{method} ") and pattern.match(path) for method, path in good)
+    }
+
+
+async def test_every_answer_is_one_that_the_document_describes(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    async with service(postgres_url) as (server, token):
+        said = await examine(server, token, SEED, EXAMPLES, tmp_path)
+        async with server.client() as client:
+            document = (await client.get("/openapi.json")).json()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["failures"], report["errors"], report["exit_code"]) == ([], [], 0), said
+    assert {phase["status"] for phase in report["phases"].values()} == {"success"}, said
+    archive = json.loads((tmp_path / "report.har").read_text())
+    assert never_answered_well(document, archive) == set()
+
+
+async def main() -> None:
+    with (
+        TemporaryDirectory(prefix="hunt-") as folder,
+        start_embedded(Path(folder, "postgres"), durable=False) as postgres,
+    ):
+        async with service(postgres.url) as (server, token):
+            seed, examples = map(int, sys.argv[1:])
+            sys.stdout.write(await examine(server, token, seed, examples, Path(folder)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

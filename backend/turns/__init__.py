@@ -1,0 +1,1 @@
+"""How a turn is taken, from a request to its answer."""

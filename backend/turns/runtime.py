@@ -1,0 +1,35 @@
+"""What lives as long as the app, for whoever takes or serves a turn."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from backend.agent.models.catalog import Providers
+from backend.config import Settings
+from backend.database import Sessions
+from backend.turns.afterwork import Afterwork
+from backend.turns.leases import Leases
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What lives as long as the app and every turn needs."""
+
+    settings: Settings
+    sessions: Sessions
+    autocommit: Sessions
+    """For what is one statement, and so a transaction by itself."""
+    providers: Providers
+    leases: Leases
+    places: asyncio.Semaphore
+    afterwork: Afterwork
+
+
+async def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+RuntimeDep = Annotated[Runtime, Depends(_runtime)]

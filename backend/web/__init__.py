@@ -1,0 +1,1 @@
+"""HTTP around the routes: the wire, the middleware, the one shape of errors, the logs."""

@@ -1,0 +1,178 @@
+"""What the OpenAPI document says of answers: the errors of the contract, and where they lead."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.routing import compile_path
+
+from backend.errors import (
+    AIServiceUnavailable,
+    AlreadyUndone,
+    AppError,
+    ConversationNotFound,
+    DatabaseUnavailable,
+    InvalidSession,
+    MessageNotFound,
+    NothingToUndo,
+    RateLimited,
+    TaskChanged,
+    TaskNotFound,
+    TurnInProgress,
+    ValidationFailed,
+)
+from backend.web.envelope import as_app_error, envelope, error_response
+from backend.web.refusals import BodyTooLarge, HeadTooLarge, MalformedRequest, RequestTooSlow
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+class ErrorBody(BaseModel):
+    """The documented envelope: a stable code, a sentence for a person, and particulars."""
+
+    code: str
+    message: str
+    details: Any = None
+
+
+class ErrorDetail(BaseModel):
+    """The code and the sentence once more, where the client in service looks for them."""
+
+    code: str
+    message: str
+
+
+class ErrorEnvelope(BaseModel):
+    """Every error of every route."""
+
+    error: ErrorBody
+    detail: ErrorDetail
+
+
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    409: {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}},
+    429: {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."},
+        "RateLimit": {"schema": {"type": "string"}, "description": "How many calls are left."},
+        "RateLimit-Policy": {"schema": {"type": "string"}, "description": "How many there are."},
+    },
+    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "Where it is known."}},
+}
+
+_DETAILS: dict[type[AppError], Any] = {
+    ValidationFailed: [
+        {"field": "title", "message": "Field required", "type": "missing"},
+    ],
+    TaskChanged: {"tasks": [{"task_id": 42, "title": "Buy milk"}]},
+    AIServiceUnavailable: {
+        "conversation_id": 1,
+        "message_id": 2,
+        "tool_calls": None,
+        "reason": "timeout",
+        "retryable": True,
+    },
+}
+
+
+ANY_REQUEST = (MalformedRequest, RequestTooSlow, BodyTooLarge, HeadTooLarge)
+"""What a request may meet before anything in it is judged."""
+SIGNED_IN = (
+    InvalidSession,
+    ValidationFailed,
+    RateLimited,
+    DatabaseUnavailable,
+    AppError,
+    *ANY_REQUEST,
+)
+"""What every signed-in, limited route may answer."""
+
+
+def error_answers(*kinds: type[AppError]) -> Responses:
+    """`responses=` of a route that answers with errors of `kinds`."""
+    answers: Responses = {}
+    for kind in kinds:
+        answer = answers.setdefault(
+            kind.status, {"model": ErrorEnvelope, "description": "", "content": _content()}
+        )
+        answer["description"] = (answer["description"] + f" {kind.code}").strip()
+        answer["content"]["application/json"]["examples"][kind.code] = {
+            "value": envelope(kind.code, kind.message, _DETAILS.get(kind))
+        }
+        if kind.status in _HEADERS:
+            answer["headers"] = _HEADERS[kind.status]
+    return answers
+
+
+def _content() -> dict[str, Any]:
+    return {"application/json": {"examples": {}}}
+
+
+TASK_ERRORS = error_answers(*SIGNED_IN)
+ONE_TASK_ERRORS = error_answers(*SIGNED_IN, TaskNotFound)
+CHAT_ERRORS = error_answers(
+    *SIGNED_IN,
+    ConversationNotFound,
+    TurnInProgress,
+    AlreadyUndone,
+    AIServiceUnavailable,
+)
+CONVERSATION_ERRORS = error_answers(*SIGNED_IN)
+HISTORY_ERRORS = error_answers(*SIGNED_IN, ConversationNotFound)
+EXPORT_ANSWERS: Responses = HISTORY_ERRORS | {
+    200: {"description": "The file", "content": {"application/json": {}, "text/markdown": {}}}
+}
+UNDO_ERRORS = error_answers(
+    *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged
+)
+USAGE_ERRORS = error_answers(*SIGNED_IN)
+HEALTH_ERRORS = error_answers(*ANY_REQUEST)
+READY_ERRORS = error_answers(DatabaseUnavailable, *ANY_REQUEST)
+
+
+def _links(status: int, parameter: str, expression: str, *operations: str) -> Responses:
+    """Where an answer leads: `expression` finds in it the `parameter` that `operations` take."""
+    target = {"parameters": {parameter: expression}}
+    return {status: {"links": {name: {"operationId": name, **target} for name in operations}}}
+
+
+TASK_LINKS = _links(
+    201, "task_id", "$response.body#/id", "read_task", "update_task", "delete_task", "toggle_task"
+)
+CHAT_LINKS = _links(200, "conversation_id", "$response.body#/conversation_id", "list_messages")
+CONVERSATION_LINKS = _links(
+    201,
+    "conversation_id",
+    "$response.body#/id",
+    "read_conversation",
+    "change_conversation",
+    "archive_conversation",
+    "unarchive_conversation",
+    "export_conversation",
+    "list_messages",
+    "chat_here",
+    "delete_conversation",
+)
+HISTORY_LINKS = _links(200, "message_id", "$response.body#/1/id", "undo_message")
+
+
+def install_allow_header(app: FastAPI) -> None:
+    """Let a 405 name every method of its path, where the framework names one route's."""
+
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        answer = error_response(as_app_error(error))
+        if methods := _methods(app, request.url.path):
+            answer.headers["Allow"] = ", ".join(methods)
+        return answer
+
+    app.add_exception_handler(405, refuse)
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """The methods the document lists for `path`; a path without parameters goes first."""
+    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
+    for template in sorted(paths, key=lambda template: "{" in template):
+        if compile_path(template)[0].match(path):
+            return [method.upper() for method in paths[template]]
+    return []
