@@ -64,15 +64,28 @@ faults: install  ## Break the service on purpose, 300 ways; SEED=n plays one aga
 	$(if $(SEED),,.venv/bin/python -m backend.faults --broken)
 
 # uv, in an environment of its own, resolves for every platform at once, not only for this one.
-lock:  ## Pin the packages of requirements*.in anew
+# A pin that still fits stays; with UPGRADE=1 the newest are taken. An extra's file holds what it
+# needs besides requirements.txt, and the development group's what it needs besides all of them.
+names_of_extras = import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"])
+packages_of_extra = import sys, tomllib; \
+	project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*project["optional-dependencies"][sys.argv[1]], sep="\n")
+
+lock:  ## Pin the packages that pyproject.toml wants; UPGRADE=1 takes the newest
 	@python="$(or $(find_python),$(error $(too_old)))"; \
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	"$$python" -m venv "$$folder" && \
 	"$$folder/bin/python" -m pip install -qq --disable-pip-version-check uv==$(UV_VERSION) && \
-	for name in requirements requirements-dev requirements-redis; do \
-		"$$folder/bin/uv" pip compile --quiet --universal --python-version 3.13 --upgrade \
-			--generate-hashes --no-header --output-file $$name.txt $$name.in || exit 1; \
-	done
+	pin() { "$$folder/bin/uv" pip compile --quiet --universal --python-version 3.13 --no-header \
+		--generate-hashes $(if $(UPGRADE),--upgrade) --output-file "$$@"; } && \
+	pin requirements.txt pyproject.toml && pinned="-c requirements.txt" && \
+	for extra in $$("$$python" -c '$(names_of_extras)'); do \
+		"$$python" -c '$(packages_of_extra)' $$extra | pin requirements-$$extra.txt $$pinned - || \
+			exit 1; \
+		pinned="$$pinned -c requirements-$$extra.txt"; \
+	done && \
+	pin requirements-dev.txt $$pinned --group dev
 
 clean:  ## Remove .venv and the caches, never .data
 	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

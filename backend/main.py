@@ -40,8 +40,8 @@ from backend.web.openapi import install_allow_header
 
 logger = logging.getLogger(__name__)
 
-EMBEDDED_DATA = Path(__file__).resolve().parent.parent / ".data" / "postgres"
-"""Where the embedded Postgres keeps its data, unless `create_app` is told otherwise."""
+EMBEDDED_DATA = Path(".data", "postgres")
+"""Where the embedded Postgres keeps its data: in the folder that the service is started in."""
 
 
 def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -37,6 +38,22 @@ def checkout() -> Iterator[Path]:
         for name in CHECKOUT.glob("requirements*"):
             shutil.copy(name, folder)
         yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Path]:
+    """What `pip install` puts in place: the unpacked wheel, and nothing beside it."""
+    with TemporaryDirectory() as folder:
+        subprocess.run(  # noqa: S603  # our own words
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+            cwd=CHECKOUT,
+            capture_output=True,
+            check=True,
+        )
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as files:
+            files.extractall(Path(folder, "installed"))
+        yield Path(folder, "installed")
 
 
 @pytest.fixture
@@ -132,8 +149,16 @@ def test_the_printed_commands_work_when_pasted_also_after_a_restart(checkout: Pa
     assert len(tokens) == 1
 
 
-def test_a_database_that_is_given_gets_no_demo(checkout: Path, empty_database: str) -> None:
-    with started(checkout, DATABASE_URL=empty_database) as process:
+def test_the_wheel_holds_the_service_and_no_tests(installed: Path) -> None:
+    names = {path.name for path in installed.iterdir()}
+    rooms = {path.name for path in (installed / "backend").iterdir() if path.is_dir()}
+
+    assert {name for name in names if not name.endswith(".dist-info")} == {"backend"}
+    assert not rooms & {"bench", "faults", "tests"}
+
+
+def test_a_database_that_is_given_gets_no_demo(installed: Path, empty_database: str) -> None:
+    with started(installed, DATABASE_URL=empty_database) as process:
         lines = process.lines_to("Serving ")
         address = lines[-1].split()[2]
 
