@@ -90,7 +90,10 @@ class _Fitted(Model):
     def __init__(self, model: Model, provider: Provider) -> None:
         self._model = model
         self._strict = provider.strict
-        self._settings = ModelSettings(parallel_tool_calls=provider.parallel_tool_calls)
+        self._settings = ModelSettings(
+            parallel_tool_calls=provider.parallel_tool_calls,
+            include_usage=True,  # of streams, which do not say it unless asked
+        )
 
     async def get_response(
         self,
@@ -101,14 +104,28 @@ class _Fitted(Model):
         *args: Any,
         **kwargs: Any,
     ) -> ModelResponse:
-        settings = model_settings.resolve(self._settings)
-        fitting = tools if self._strict else [_plain(tool) for tool in tools]
         return await self._model.get_response(
-            system_instructions, input, settings, fitting, *args, **kwargs
+            system_instructions, input, *self._fitting(model_settings, tools), *args, **kwargs
         )
 
-    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
-        return self._model.stream_response(*args, **kwargs)
+    def stream_response(
+        self,
+        system_instructions: str | None,
+        input: Any,
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        *args: Any,
+        **kwargs: Any,
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        return self._model.stream_response(
+            system_instructions, input, *self._fitting(model_settings, tools), *args, **kwargs
+        )
+
+    def _fitting(
+        self, settings: ModelSettings, tools: list[Tool]
+    ) -> tuple[ModelSettings, list[Tool]]:
+        fitting = tools if self._strict else [_plain(tool) for tool in tools]
+        return settings.resolve(self._settings), fitting
 
 
 def _plain(tool: Tool) -> Tool:

@@ -4,15 +4,20 @@ import email.utils
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 from uuid import uuid4
 
 from agents import Model, ModelResponse, Usage
 from agents.items import TResponseStreamEvent
 from openai import APIConnectionError, APIStatusError, APITimeoutError
-from openai.types.responses import ResponseFunctionToolCall
+from openai.types.responses import (
+    ResponseCompletedEvent,
+    ResponseFunctionToolCall,
+    ResponseOutputItem,
+    ResponseUsage,
+)
 
 from backend.conversations.tool_calls import strip_unstorable, without_unstorable
 from backend.journal.spending import Spending
@@ -124,12 +129,13 @@ def _readable(arguments: object) -> str:
         return arguments
 
 
-def _count(usage: Usage, spending: Spending) -> None:
-    spending.add(
-        input_tokens=usage.input_tokens,
-        cached_tokens=usage.input_tokens_details.cached_tokens or 0,
-        output_tokens=usage.output_tokens,
-    )
+def _count(usage: Usage | ResponseUsage | None, spending: Spending) -> None:
+    if usage is not None:
+        spending.add(
+            input_tokens=usage.input_tokens,
+            cached_tokens=usage.input_tokens_details.cached_tokens or 0,
+            output_tokens=usage.output_tokens,
+        )
 
 
 class RunModel(Model):
@@ -150,13 +156,43 @@ class RunModel(Model):
         async with self._outside():
             try:
                 response = await self._model.get_response(*args, **kwargs)
-                _count(response.usage, self._spending)
-                for item in response.output:
-                    if isinstance(item, ResponseFunctionToolCall):
-                        self._mend(item)
+                self._take(response.output, response.usage)
             except Exception as error:
                 raise as_provider_error(error) from error
         return response
+
+    async def stream_response(
+        self, *args: Any, **kwargs: Any
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """The events of an answer; the last of them comes once the run has its place again.
+
+        Raises:
+            ProviderError: there is no whole answer, though a part of it may have been seen.
+        """
+        completed: ResponseCompletedEvent | None = None
+        try:
+            async with self._outside(), aclosing(self._events(*args, **kwargs)) as events:
+                async for event in events:
+                    if isinstance(event, ResponseCompletedEvent):
+                        completed = event
+                    else:
+                        yield event
+            if completed is None:
+                raise ProviderError("bad_answer")
+            self._take(completed.response.output, completed.response.usage)
+        except Exception as error:
+            raise as_provider_error(error) from error
+        yield completed
+
+    async def _events(self, *args: Any, **kwargs: Any) -> AsyncGenerator[TResponseStreamEvent]:
+        async for event in self._model.stream_response(*args, **kwargs):
+            yield event
+
+    def _take(self, output: list[ResponseOutputItem], usage: Usage | ResponseUsage | None) -> None:
+        _count(usage, self._spending)
+        for item in output:
+            if isinstance(item, ResponseFunctionToolCall):
+                self._mend(item)
 
     def _mend(self, call: ResponseFunctionToolCall) -> None:
         """Give a call an id of its own in this run, and arguments and a name that can be read.
@@ -168,6 +204,3 @@ class RunModel(Model):
         self._call_ids.add(call.call_id)
         call.name = strip_unstorable(str(call.name))
         call.arguments = _readable(call.arguments)
-
-    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
-        return self._model.stream_response(*args, **kwargs)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from backend.tests.support.provider_stream import as_stream
+
 PROVIDER_TEXT = "detail that only the provider's customer should read"
 """Stands in every error this provider sends; a client of ours must never see it."""
 
@@ -152,7 +154,9 @@ def json_answer(status: int, body: Any, headers: Mapping[str, str] | None = None
     return _http(status, encoded, {"content-type": "application/json", **(headers or {})})
 
 
-def render(step: Answer | Failure | Raw, path: str, number: int) -> bytes:
+def render(
+    step: Answer | Failure | Raw, path: str, number: int, *, streamed: bool = False
+) -> bytes:
     """The whole HTTP answer; `number`, the request's, keeps the ids of calls apart in a run."""
     match step:
         case Raw():
@@ -164,5 +168,8 @@ def render(step: Answer | Failure | Raw, path: str, number: int) -> bytes:
         FunctionCall(call.name, call.arguments, call.call_id or f"call_{number}_{index}")
         for index, call in enumerate(step.calls)
     ]
-    body = _chat_body if path.endswith("/chat/completions") else _responses_body
-    return json_answer(200, body(step, calls))
+    build = _chat_body if path.endswith("/chat/completions") else _responses_body
+    body = build(step, calls)
+    if streamed:
+        return _http(200, as_stream(body, path), {"content-type": "text/event-stream"})
+    return json_answer(200, body)

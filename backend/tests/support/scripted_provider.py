@@ -1,4 +1,4 @@
-"""A model provider on the loopback that speaks OpenAI's two wire formats, unstreamed.
+"""A model provider on the loopback that speaks OpenAI's two wire formats, streamed if asked to.
 
 In a test, `ScriptedProvider` gives out its steps, one to a request. As a process of its own
 (`python -m backend.tests.support.scripted_provider`) it answers by `answer_by_rule`, as fast as it
@@ -144,7 +144,8 @@ class ScriptedProvider:
                 self._held.add(task)
                 task.add_done_callback(self._held.discard)
             case _:
-                connection.send(render(step, request.path, number))
+                streamed = request.body.get("stream") is True
+                connection.send(render(step, request.path, number, streamed=streamed))
 
 
 async def _after(event: asyncio.Event, action: Callable[[], None]) -> None:
@@ -179,7 +180,8 @@ async def _serve_by_rule(port: int, delay: float) -> None:
             seen.clear()
             return
         seen[len(request.items)] += 1
-        answer = rendered(answer_by_rule(request), request.path, 0)
+        streamed = request.body.get("stream") is True
+        answer = rendered(answer_by_rule(request), request.path, 0, streamed=streamed)
         if delay:
             loop.call_later(delay, connection.send, answer)
         else:
