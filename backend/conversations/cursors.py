@@ -7,7 +7,7 @@ is not signed: it says where to go on, and the query says whose rows there are.
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, DateTime, bindparam, tuple_
@@ -58,6 +58,6 @@ def read_cursor(listed: str, cursor: str) -> Position:
     match json.loads(urlsafe_b64decode(padded)):
         case [_, _, str(at), int(id_)] if type(id_) is int and 0 < id_ <= ID_MAX:
             position = Position(datetime.fromisoformat(at), id_)
-            if position.at.tzinfo is not None and write_cursor(listed, position) == cursor:
+            if position.at.utcoffset() == timedelta(0) and write_cursor(listed, position) == cursor:
                 return position
     raise ValueError("not one of ours")

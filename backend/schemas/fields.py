@@ -18,6 +18,7 @@ from backend.models import (
     TAGS_MAX,
     TITLE_MAX,
 )
+from backend.schemas.visible import visible
 
 SEARCH_MAX = 200
 _DATE_FIRST = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -79,7 +80,7 @@ def _clean_tags(tags: list[str]) -> list[str]:
         raise ValueError(f"must be at most {TAGS_MAX} tags")
     if any(len(tag) > TAG_MAX for tag in cleaned):
         raise ValueError(f"must be tags of at most {TAG_MAX} characters")
-    return cleaned
+    return [visible(tag) for tag in cleaned]
 
 
 UtcDatetime = Annotated[datetime, AfterValidator(as_utc)]
@@ -88,6 +89,7 @@ Title = Annotated[
     str,
     Text(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
     AfterValidator(storable),
+    AfterValidator(visible),
 ]
 MessageText = Annotated[
     str,

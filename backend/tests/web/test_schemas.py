@@ -43,6 +43,42 @@ async def test_a_title_is_trimmed_and_at_most_200_characters(
     assert (await change(alice, task, title=sent))["title"] == kept
 
 
+UNSEEN = {
+    "zero width space": "\u200b",
+    "byte order mark": "\ufeff",
+    "filler of Hangul": "\u3164",
+    "bell": "\x07",
+    "a mark alone": "\u0301\u0308",
+    "blank of Braille": "\u2800",
+    "half-width filler": "\uffa0",
+    "tags and selectors": "\U000e0041\ufe0f\u180e",
+    "order of writing": "\u202e\u2066 \u2069",
+    "joiners between blanks": "\u200d\u3000\u2060",
+}
+
+
+@pytest.mark.parametrize("unseen", UNSEEN.values(), ids=UNSEEN)
+async def test_a_title_and_a_tag_must_show_something(unseen: str, alice: httpx.AsyncClient) -> None:
+    task = await add(alice, f"{unseen}x")
+    refused = (
+        await alice.post("/api/tasks", json={"title": unseen}),
+        await alice.put(f"/api/tasks/{task['id']}", json={"title": unseen}),
+        await alice.post("/api/tasks", json={"title": "Buy tea", "tags": ["home", unseen]}),
+        await alice.post("/api/conversations", json={"title": unseen}),
+    )
+    assert [answer.status_code for answer in refused] == [422] * 4
+    assert await listed(alice) == [task]
+
+
+@pytest.mark.parametrize(
+    "title", ["🏳️‍🌈", "ก็", "नि", "\u0e33", "…", "¶", "ﷺ", "\ue000", "\U0001fae9"]
+)
+async def test_a_title_of_one_sign_that_is_seen_is_enough(
+    title: str, alice: httpx.AsyncClient
+) -> None:
+    assert (await add(alice, title, tags=[title]))["title"] == title
+
+
 async def test_a_title_is_needed_to_create(alice: httpx.AsyncClient) -> None:
     answer = await alice.post("/api/tasks", json={"description": "of nothing"})
     assert answer.status_code == 422
