@@ -20,7 +20,6 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
-    func,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -36,6 +35,7 @@ USER_ID_MAX = 255
 PROVIDER_MAX = 50
 MODEL_MAX = 200
 KEY_MAX = 255
+CLIENT_ID_MAX = 255
 ID_MAX = 2**63 - 1
 """The largest value of a `bigint` column."""
 
@@ -80,6 +80,25 @@ def _instant(*, default: str | None = None, nullable: bool = False) -> Column[da
         DateTime(timezone=True),
         nullable=nullable,
         server_default=text(default) if default else None,
+    )
+
+
+def _stamp() -> Any:
+    """When the row was written, unless it says otherwise."""
+    return Field(default_factory=utc_now, sa_column=_instant(default="clock_timestamp()"))
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, postgresql_where=text(where))
+
+
+def _search(name: str, column: str, where: str) -> Index:
+    return Index(
+        name,
+        text(search_terms(column)),
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+        postgresql_where=text(where),
     )
 
 
@@ -130,12 +149,8 @@ class Task(SQLModel, table=True):
         sa_column=Column(BigInteger, ForeignKey("tasks.id"), unique=True, nullable=True),
     )
     """The occurrence whose completion made this one; unique, so each has one next at most."""
-    created_at: datetime = Field(
-        default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
-    )
-    updated_at: datetime = Field(
-        default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
-    )
+    created_at: datetime = _stamp()
+    updated_at: datetime = _stamp()
     deleted_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
 
 
@@ -145,27 +160,23 @@ class Conversation(SQLModel, table=True):
     __tablename__ = "conversations"
     __table_args__: ClassVar[Any] = (
         Index("ix_conversations_user_active", "user_id", "deleted_at", "updated_at"),
-        Index(
+        _partial(
             "ix_conversations_listed",
-            "user_id",
-            "updated_at",
-            "id",
-            postgresql_where=text("deleted_at IS NULL AND archived_at IS NULL"),
+            *("user_id", "updated_at", "id"),
+            where="deleted_at IS NULL AND archived_at IS NULL",
         ),
-        Index(
+        _partial(
             "ix_conversations_archived",
-            "user_id",
-            "updated_at",
-            "id",
-            postgresql_where=text("deleted_at IS NULL AND archived_at IS NOT NULL"),
+            *("user_id", "updated_at", "id"),
+            where="deleted_at IS NULL AND archived_at IS NOT NULL",
         ),
-        Index(
-            "ix_conversations_search",
-            text(search_terms("title")),
-            postgresql_using="gin",
-            postgresql_with={"fastupdate": "off"},
-            postgresql_where=text("title IS NOT NULL"),
+        _partial(
+            "ux_conversations_user_client",
+            *("user_id", "client_id"),
+            where="client_id IS NOT NULL",
+            unique=True,
         ),
+        _search("ix_conversations_search", "title", where="title IS NOT NULL"),
     )
 
     id: int | None = Field(default=None, sa_column=_identity())
@@ -179,6 +190,8 @@ class Conversation(SQLModel, table=True):
     """The name of a configured provider; null follows the settings."""
     model: str | None = Field(default=None, sa_column=_word(MODEL_MAX))
     """A model of that provider; null follows the settings."""
+    client_id: str | None = Field(default=None, sa_column=_word(CLIENT_ID_MAX))
+    """What the client calls it, where it gave it a name of its own; never digits alone."""
     archived_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
     context_from: int | None = Field(default=None, sa_column=_count())
     """The oldest message that the model is still given as it was said; null is the first."""
@@ -186,12 +199,8 @@ class Conversation(SQLModel, table=True):
     """What was said before, in short; for the model alone."""
     summary_to: int | None = Field(default=None, sa_column=_count())
     """The newest message that the summary covers."""
-    created_at: datetime = Field(
-        default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
-    )
-    updated_at: datetime = Field(
-        default_factory=utc_now, sa_column=_instant(default="clock_timestamp()")
-    )
+    created_at: datetime = _stamp()
+    updated_at: datetime = _stamp()
     deleted_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
 
 
@@ -206,37 +215,16 @@ class Message(SQLModel, table=True):
     __tablename__ = "messages"
     __table_args__: ClassVar[Any] = (
         Index("ix_messages_conversation_created", "conversation_id", "created_at"),
-        Index(
+        _partial(
             "ux_messages_user_key",
-            "user_id",
-            "idempotency_key",
+            *("user_id", "idempotency_key"),
+            where="idempotency_key IS NOT NULL",
             unique=True,
-            postgresql_where=text("idempotency_key IS NOT NULL"),
         ),
-        Index(
-            "ix_messages_user_unfinished",
-            "user_id",
-            "id",
-            postgresql_where=text("status <> 'complete'"),
-        ),
-        Index(
-            "ix_messages_unfinished",
-            "conversation_id",
-            postgresql_where=text("status <> 'complete'"),
-        ),
-        Index(
-            "ix_messages_user_answers",
-            "user_id",
-            "created_at",
-            postgresql_where=text("role = 'assistant'"),
-        ),
-        Index(
-            "ix_messages_search",
-            text(search_terms("content")),
-            postgresql_using="gin",
-            postgresql_with={"fastupdate": "off"},
-            postgresql_where=text("status = 'complete'"),
-        ),
+        _partial("ix_messages_user_unfinished", "user_id", "id", where="status <> 'complete'"),
+        _partial("ix_messages_unfinished", "conversation_id", where="status <> 'complete'"),
+        _partial("ix_messages_user_answers", "user_id", "created_at", where="role = 'assistant'"),
+        _search("ix_messages_search", "content", where="status = 'complete'"),
     )
 
     id: int | None = Field(default=None, sa_column=_identity())
@@ -251,12 +239,7 @@ class Message(SQLModel, table=True):
         default=MessageStatus.COMPLETE,
         sa_column=Column(String(20), nullable=False, server_default=MessageStatus.COMPLETE.value),
     )
-    created_at: datetime = Field(
-        default_factory=utc_now,
-        sa_column=Column(
-            DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()
-        ),
-    )
+    created_at: datetime = _stamp()
     reply_to: int | None = Field(
         default=None, sa_column=Column(BigInteger, ForeignKey("messages.id"), nullable=True)
     )
@@ -268,6 +251,12 @@ class Message(SQLModel, table=True):
     lease_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
     """Past it a row that is still running belongs to a process that died."""
     ended_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    stop_attempt: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
+    """The attempt that the person asked to stop."""
+    stopped_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    """When it was stopped; its content is what had been said by then."""
+    client_id: str | None = Field(default=None, sa_column=_word(CLIENT_ID_MAX))
+    """The client's id of a person's message."""
     undone_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
     idempotency_key: str | None = Field(
         default=None, sa_column=Column(String(KEY_MAX), nullable=True)
@@ -282,3 +271,20 @@ class Message(SQLModel, table=True):
     cached_tokens: int | None = Field(default=None, sa_column=_count())
     """Of the input, those the provider had kept from an earlier request."""
     output_tokens: int | None = Field(default=None, sa_column=_count())
+
+
+class StreamedEvents(SQLModel, table=True):
+    """Some of what a run that is streamed has shown so far, for viewers at other processes.
+
+    A convenience: the record of the message is the truth. Rows go away by their age.
+    """
+
+    __tablename__ = "stream_log"
+    __table_args__: ClassVar[Any] = (Index("ix_stream_log_written", "written_at"),)
+
+    message_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    attempt: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    """How many events came before these."""
+    events: str = Field(sa_column=Column(Text, nullable=False))
+    written_at: datetime = _stamp()
