@@ -17,7 +17,7 @@ USER_ID = "demo"
 SESSION_DAYS = 7
 """How long a session is good for after the last start; Better Auth's own default."""
 
-_LOCK = 7_230_061_007
+_LOCK_DEMO = 7_230_061_007
 """The advisory lock under which one start makes what others then find."""
 
 _TABLES = """
@@ -80,7 +80,7 @@ def sign_in(url: str) -> str:
     A session that is still good is kept and extended, so a token outlives a restart.
     """
     with psycopg.connect(url) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_DEMO])
         connection.execute(_TABLES)
         connection.execute(_USER, [USER_ID])
         found = connection.execute(_EXTEND, [SESSION_DAYS, USER_ID]).fetchone()

@@ -26,13 +26,13 @@ class Chosen(TypedDict, total=False):
     model: str | None
 
 
-_MINE = update(conversations).where(OWNED).returning(conversations.c.id)
-_ARCHIVE = _MINE.values(
+_CHANGE_OWN = update(conversations).where(OWNED).returning(conversations.c.id)
+_ARCHIVE = _CHANGE_OWN.values(
     archived_at=func.coalesce(conversations.c.archived_at, func.clock_timestamp())
 )
-_UNARCHIVE = _MINE.values(archived_at=null())
-_DELETE = _MINE.values(deleted_at=func.clock_timestamp())
-_MAKE = (
+_UNARCHIVE = _CHANGE_OWN.values(archived_at=null())
+_DELETE_CONVERSATION = _CHANGE_OWN.values(deleted_at=func.clock_timestamp())
+_INSERT_CONVERSATION = (
     insert(conversations)
     .values(
         user_id=bindparam("owner"),
@@ -49,7 +49,7 @@ async def create_conversation(
 ) -> StoredConversation:
     """An empty conversation; what is not chosen is null."""
     values = {"title": None, "provider": None, "model": None, **chosen, "owner": user_id}
-    made = (await execute(session, _MAKE, values)).scalar_one()
+    made = (await execute(session, _INSERT_CONVERSATION, values)).scalar_one()
     return await get_conversation(session, user_id, str(made))
 
 
@@ -65,7 +65,7 @@ async def change_conversation(
         ConversationNotFound: not there, deleted, someone else's, or no id at all.
     """
     if chosen:
-        change = _MINE.values({name: bindparam(f"new_{name}") for name in chosen})
+        change = _CHANGE_OWN.values({name: bindparam(f"new_{name}") for name in chosen})
         values = {f"new_{name}": value for name, value in chosen.items()}
         await _apply(session, user_id, conversation_id, change, values)
     return await get_conversation(session, user_id, conversation_id)
@@ -89,7 +89,7 @@ async def delete_conversation(session: AsyncSession, user_id: str, conversation_
     Raises:
         ConversationNotFound: not there, deleted before, someone else's, or no id at all.
     """
-    await _apply(session, user_id, conversation_id, _DELETE)
+    await _apply(session, user_id, conversation_id, _DELETE_CONVERSATION)
 
 
 async def _apply(

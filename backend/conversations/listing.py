@@ -82,7 +82,7 @@ _STORED = select(
     conversations.c.updated_at,
     conversations.c.archived_at,
 )
-_ONE = _STORED.where(OWNED)
+_ONE_CONVERSATION = _STORED.where(OWNED)
 
 
 def _found_in(column: str) -> str:
@@ -91,7 +91,7 @@ def _found_in(column: str) -> str:
 
 
 _named = conversations.alias("named")
-_FOUND = union(
+_IDS_FOUND = union(
     select(_named.c.id).where(
         _named.c.user_id == bindparam("owner"),
         _named.c.title.is_not(None),
@@ -123,7 +123,7 @@ def _page(*, archived: bool) -> Select[*tuple[object, ...]]:
 
 _PAGES = {archived: _page(archived=archived) for archived in (False, True)}
 # an array, which a plan that was made for few hits probes well for many of them too
-_HITS = func.array(_FOUND.scalar_subquery(), type_=ARRAY(BigInteger))
+_HITS = func.array(_IDS_FOUND.scalar_subquery(), type_=ARRAY(BigInteger))
 _SEARCHES = {
     archived: page.where(conversations.c.id == any_(_HITS)) for archived, page in _PAGES.items()
 }
@@ -139,7 +139,7 @@ async def get_conversation(
     """
     number = conversation_number(conversation_id)
     values = {"conversation": number, "owner": user_id}
-    row = (await execute(session, _ONE, values)).one_or_none()
+    row = (await execute(session, _ONE_CONVERSATION, values)).one_or_none()
     if row is None:
         raise ConversationNotFound
     return StoredConversation(*row)

@@ -43,8 +43,8 @@ SHOWN = or_(
         or_(messages.c.status == MessageStatus.FAILED, DEAD),
     ),
 )
-_FIND = select(conversations.c.id).where(OWNED)
-_SAID = select(
+_FIND_CONVERSATION = select(conversations.c.id).where(OWNED)
+_SHOWN_MESSAGES = select(
     messages.c.id,
     messages.c.role,
     messages.c.content,
@@ -52,15 +52,17 @@ _SAID = select(
     messages.c.created_at,
     messages.c.undone_at,
 ).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
-_NEWEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
+_LATEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
 _NEWEST = (
-    _SAID.where(messages.c.id < bindparam("before"))
-    .order_by(*_NEWEST_FIRST)
+    _SHOWN_MESSAGES.where(messages.c.id < bindparam("before"))
+    .order_by(*_LATEST_FIRST)
     .limit(bindparam("limit"))
 )
 _PLACE = tuple_(messages.c.created_at, messages.c.id)
-_BEFORE = _SAID.where(_PLACE < POSITION).order_by(*_NEWEST_FIRST).limit(bindparam("limit"))
-_AFTER = _SAID.where(_PLACE > POSITION).order_by(*_PLACE).limit(bindparam("limit"))
+_BEFORE = (
+    _SHOWN_MESSAGES.where(_PLACE < POSITION).order_by(*_LATEST_FIRST).limit(bindparam("limit"))
+)
+_AFTER = _SHOWN_MESSAGES.where(_PLACE > POSITION).order_by(*_PLACE).limit(bindparam("limit"))
 _first = messages.alias("first")
 _began = select(_first.c.created_at).where(_first.c.id == bindparam("since")).scalar_subquery()
 # the instant by itself, so that the index is read no further back than that
@@ -149,7 +151,7 @@ async def find_conversation(session: AsyncSession, user_id: str, conversation_id
         ConversationNotFound: not there, deleted, someone else's, or no id at all.
     """
     number = conversation_number(conversation_id)
-    found = await execute(session, _FIND, {"conversation": number, "owner": user_id})
+    found = await execute(session, _FIND_CONVERSATION, {"conversation": number, "owner": user_id})
     if found.one_or_none() is None:
         raise ConversationNotFound
     return number

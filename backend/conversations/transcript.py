@@ -8,19 +8,20 @@ begin a heading that looks like another's words, or bring HTML or an image into 
 import re
 from datetime import datetime
 
+from backend.conversations.listing import StoredConversation
 from backend.conversations.messages import StoredMessage
 from backend.conversations.tool_calls import ToolCall
 from backend.models import Role
-from backend.schemas.conversations import ConversationResponse
 from backend.schemas.fields import iso_utc
 
 _SPEAKERS = {Role.USER: "You", Role.ASSISTANT: "Assistant"}
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
-def heading(conversation: ConversationResponse) -> str:
+def heading(conversation: StoredConversation, provider: str, model: str) -> str:
+    """The title, the times, and what answers in it now."""
     title = _inline(conversation.title or f"Conversation {conversation.id}")
-    told = f"{_inline(conversation.provider)}, {_inline(conversation.model)}"
+    told = f"{_inline(provider)}, {_inline(model)}"
     return (
         f"# {title}\n\n"
         f"- Begun: {_time(conversation.created_at)}\n"

@@ -9,9 +9,9 @@ from backend.conversations.messages import conversation_number
 from backend.journal.begin import Answered
 from backend.journal.turns import TurnRequest
 from backend.rate_limiter import rate_limit
+from backend.routes.runtime import RuntimeDep
 from backend.schemas.chat import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
 from backend.schemas.conversations import ChatAnswer, ChatContent
-from backend.turns.runtime import RuntimeDep
 from backend.turns.take import take_turn
 from backend.web.openapi import CHAT_ERRORS, CHAT_LINKS
 

@@ -1,30 +1,31 @@
 """Conversations as things a person keeps: listed, opened, named, put away, deleted, exported."""
 
-from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 
-from backend.agent.models.catalog import Providers
 from backend.auth import CurrentUser, SignedInRoute
 from backend.conversations import lifecycle, listing, messages
-from backend.conversations.cursors import NEWEST, Position, read_cursor, write_cursor
-from backend.conversations.export import ExportFormat, export
-from backend.conversations.lifecycle import Chosen
-from backend.conversations.listing import StoredConversation
 from backend.database import SessionDep, SessionsDep, open_session
-from backend.errors import ValidationFailed
 from backend.rate_limiter import rate_limit
+from backend.routes.cursors import (
+    Archived,
+    BeforeConversation,
+    BeforeMessage,
+    conversations_cursor,
+    messages_cursor,
+)
+from backend.routes.export import ExportFormat, download
+from backend.routes.provider_choice import SettingsBody, chosen, shown
+from backend.routes.runtime import RuntimeDep
 from backend.schemas.conversations import (
     ConversationDetail,
     ConversationList,
     ConversationResponse,
-    ConversationSettings,
 )
 from backend.schemas.fields import SearchText
 from backend.schemas.messages import MessageResponse
-from backend.turns.runtime import RuntimeDep
 from backend.web.openapi import (
     CONVERSATION_ERRORS,
     CONVERSATION_LINKS,
@@ -36,84 +37,10 @@ from backend.web.openapi import (
 router = APIRouter(prefix="/api/conversations", tags=["conversations"], route_class=SignedInRoute)
 
 Limit = Annotated[int, Query(ge=1, le=100)]
-Archived = Annotated[bool, Query(description="Those that are put away, not those in use.")]
-Cursor = Annotated[str | None, Query(description="What the page before gave as the next one.")]
 Words = Annotated[
     SearchText, Query(description="Beginnings of words, all in the title or all in one message.")
 ]
 Format = Annotated[ExportFormat, Query(alias="format")]
-
-
-def _position(listed: str, before: str | None) -> Position:
-    if before is None:
-        return NEWEST
-    try:
-        return read_cursor(listed, before)
-    except ValueError:
-        broken = {"field": "query.before", "message": "must be a cursor of this list"}
-        raise ValidationFailed(details=[broken | {"type": "cursor"}]) from None
-
-
-def _list_name(archived: bool) -> str:
-    return "archived" if archived else "conversations"
-
-
-def _messages_name(conversation_id: int | str) -> str:
-    return f"messages of {conversation_id}"
-
-
-async def _listed_before(archived: Archived = False, before: Cursor = None) -> Position:
-    return _position(_list_name(archived), before)
-
-
-async def _said_before(conversation_id: str, before: Cursor = None) -> Position:
-    # by the number, which the path may write with zeros before it
-    return _position(_messages_name(messages.read_id(conversation_id) or ""), before)
-
-
-ListedBefore = Annotated[Position, Depends(_listed_before)]
-SaidBefore = Annotated[Position, Depends(_said_before)]
-
-
-async def _settings(
-    runtime: RuntimeDep,
-    body: Annotated[ConversationSettings, Body(default_factory=ConversationSettings)],
-) -> ConversationSettings:
-    """The body; a provider that it names is looked at here, since 422 comes before 429 and 404."""
-    if body.provider is not None:
-        runtime.providers.choose(body.provider, body.model)
-    return body
-
-
-SettingsBody = Annotated[ConversationSettings, Depends(_settings)]
-
-
-def _to_store(
-    providers: Providers, body: ConversationSettings, current: StoredConversation | None = None
-) -> Chosen:
-    """What of the body is to be stored; a model is stored with the provider whose it is.
-
-    Raises:
-        ValidationFailed: provider or model is not set up; `details` list what is.
-    """
-    sent = body.model_fields_set
-    changes: Chosen = {"title": body.title} if "title" in sent else {}
-    if body.model is not None:
-        provider = body.provider
-        if current is not None and "provider" not in sent:
-            provider = providers.of_conversation(current).provider
-        choice = providers.choose(provider, body.model)
-        return changes | {"provider": choice.provider, "model": choice.model}
-    if "provider" in sent:
-        changes |= {"provider": body.provider}
-    if sent & {"provider", "model"}:
-        changes |= {"model": None}
-    return changes
-
-
-def _shown(providers: Providers, stored: StoredConversation) -> ConversationResponse:
-    choice = providers.of_conversation(stored)
-    return ConversationResponse(**asdict(stored) | choice._asdict())
 
 
 @router.get(
@@ -125,7 +52,7 @@ async def list_conversations(
     user_id: CurrentUser,
     session: SessionDep,
     runtime: RuntimeDep,
-    before: ListedBefore,
+    before: BeforeConversation,
     archived: Archived = False,
     limit: Limit = 20,
     q: Words = "",
@@ -135,8 +62,8 @@ async def list_conversations(
         session, user_id, limit=limit, before=before, archived=archived, search=q
     )
     return ConversationList(
-        conversations=[_shown(runtime.providers, each) for each in page.conversations],
-        next=write_cursor(_list_name(archived), page.next) if page.next else None,
+        conversations=[shown(runtime.providers, each) for each in page.conversations],
+        next=conversations_cursor(archived, page.next),
     )
 
 
@@ -155,10 +82,10 @@ async def create_conversation(
     session: SessionDep,
     runtime: RuntimeDep,
 ) -> ConversationResponse:
-    made = await lifecycle.create_conversation(session, user_id, _to_store(runtime.providers, body))
+    made = await lifecycle.create_conversation(session, user_id, chosen(runtime.providers, body))
     await session.commit()
     response.headers["Location"] = f"{request.url.path}/{made.id}"
-    return _shown(runtime.providers, made)
+    return shown(runtime.providers, made)
 
 
 @router.get(
@@ -179,10 +106,10 @@ async def read_conversation(
     stored = await listing.get_conversation(session, user_id, conversation_id)
     page = await messages.read_page(session, stored.id, limit=limit)
     return ConversationDetail.model_validate(
-        _shown(runtime.providers, stored).model_dump()
+        shown(runtime.providers, stored).model_dump()
         | {
             "messages": [MessageResponse.model_validate(message) for message in page.messages],
-            "next": write_cursor(_messages_name(stored.id), page.next) if page.next else None,
+            "next": messages_cursor(stored.id, page.next),
         }
     )
 
@@ -199,10 +126,10 @@ async def change_conversation(
 ) -> ConversationResponse:
     """A provider alone brings its default model; null puts a field back to the default."""
     current = await listing.get_conversation(session, user_id, conversation_id)
-    changes = _to_store(runtime.providers, body, current)
+    changes = chosen(runtime.providers, body, current)
     changed = await lifecycle.change_conversation(session, user_id, conversation_id, changes)
     await session.commit()
-    return _shown(runtime.providers, changed)
+    return shown(runtime.providers, changed)
 
 
 @router.delete(
@@ -231,7 +158,7 @@ async def archive_conversation(
     """Out of the list of those in use, until it is fetched back or goes on."""
     stored = await lifecycle.archive_conversation(session, user_id, conversation_id, away=True)
     await session.commit()
-    return _shown(runtime.providers, stored)
+    return shown(runtime.providers, stored)
 
 
 @router.post("/{conversation_id}/unarchive", responses=HISTORY_ERRORS, summary="Fetch it back")
@@ -245,7 +172,7 @@ async def unarchive_conversation(
 ) -> ConversationResponse:
     stored = await lifecycle.archive_conversation(session, user_id, conversation_id, away=False)
     await session.commit()
-    return _shown(runtime.providers, stored)
+    return shown(runtime.providers, stored)
 
 
 @router.get(
@@ -260,7 +187,7 @@ async def list_messages(
     conversation_id: str,
     user_id: CurrentUser,
     session: SessionDep,
-    before: SaidBefore,
+    before: BeforeMessage,
     limit: Limit = 50,
 ) -> list[MessageResponse]:
     """The newest `limit` messages; an id of any shape that is not the caller's is a 404.
@@ -269,8 +196,7 @@ async def list_messages(
     """
     number = await messages.find_conversation(session, user_id, conversation_id)
     page = await messages.read_page(session, number, limit=limit, before=before)
-    if page.next:
-        cursor = write_cursor(_messages_name(number), page.next)
+    if cursor := messages_cursor(number, page.next):
         older = f"{request.url.path}?limit={limit}&before={cursor}"
         response.headers["Link"] = f'<{older}>; rel="next"'
     return [MessageResponse.model_validate(message) for message in page.messages]
@@ -294,4 +220,4 @@ async def export_conversation(
     """As it is sent it is read; one that breaks off in the middle is not a whole JSON."""
     async with open_session(sessions) as session:
         stored = await listing.get_conversation(session, user_id, conversation_id)
-    return export(sessions, _shown(runtime.providers, stored), wanted)
+    return download(sessions, stored, shown(runtime.providers, stored), wanted)

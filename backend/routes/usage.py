@@ -10,8 +10,8 @@ from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
 from backend.journal import quotas, usage
 from backend.rate_limiter import rate_limit
+from backend.routes.runtime import RuntimeDep
 from backend.schemas.fields import UtcDatetime
-from backend.turns.runtime import RuntimeDep
 from backend.web.openapi import USAGE_ERRORS
 
 router = APIRouter(prefix="/api/usage", tags=["usage"], route_class=SignedInRoute)

@@ -54,7 +54,7 @@ def storable(value: str) -> str:
     return value
 
 
-def _null_means(default: object, kind: Any = Any) -> BeforeValidator:
+def null_means(default: object, kind: Any = Any) -> BeforeValidator:
     """Read null as `default`; the document says that the field takes `kind` or null."""
     return BeforeValidator(
         lambda value: default if value is None else value, json_schema_input_type=kind | None
@@ -98,11 +98,11 @@ MessageText = Annotated[
 ]
 _DescriptionText = Annotated[str, Text(max_length=DESCRIPTION_MAX)]
 Description = Annotated[
-    _DescriptionText, AfterValidator(storable), _null_means("", _DescriptionText)
+    _DescriptionText, AfterValidator(storable), null_means("", _DescriptionText)
 ]
 DueDate = Annotated[UtcDatetime | None, BeforeValidator(_date_text)]
 """A time with a zone, without one (UTC), or a date alone (midnight UTC); "" is null."""
-Tags = Annotated[list[str], AfterValidator(_clean_tags), _null_means([], list[str])]
+Tags = Annotated[list[str], AfterValidator(_clean_tags), null_means([], list[str])]
 SearchText = Annotated[
     str, Text(strip_whitespace=True, max_length=SEARCH_MAX), AfterValidator(storable)
 ]

@@ -9,7 +9,7 @@ from backend.models import (
     Priority,
     Recurrence,
 )
-from backend.schemas.fields import UtcDatetime, _null_means
+from backend.schemas.fields import UtcDatetime, null_means
 
 
 def _stored_as(known: type[StrEnum], default: StrEnum) -> BeforeValidator:
@@ -25,11 +25,11 @@ class TaskResponse(BaseModel):
     id: int
     user_id: str
     title: str
-    description: Annotated[str, _null_means("")]
+    description: Annotated[str, null_means("")]
     completed: bool
     priority: Annotated[Priority, _stored_as(Priority, Priority.MEDIUM)]
     due_date: UtcDatetime | None
-    tags: Annotated[list[str], _null_means([])]
+    tags: Annotated[list[str], null_means([])]
     recurrence_pattern: Annotated[Recurrence, _stored_as(Recurrence, Recurrence.NONE)]
     created_at: UtcDatetime
     updated_at: UtcDatetime

@@ -10,21 +10,21 @@ from backend.models import (
     Priority,
     Recurrence,
 )
-from backend.schemas.fields import Description, DueDate, Tags, Title, _null_means
+from backend.schemas.fields import Description, DueDate, Tags, Title, null_means
 
 
 class TaskFields(BaseModel):
     """What a person may set besides the title; null puts a field back to its default."""
 
     description: Description = ""
-    priority: Annotated[Priority, _null_means(Priority.MEDIUM, Priority)] = Priority.MEDIUM
+    priority: Annotated[Priority, null_means(Priority.MEDIUM, Priority)] = Priority.MEDIUM
     due_date: DueDate = None
     tags: Tags = Field(
         default=[],
         description=f"Trimmed and lower-cased, empty ones and doubles dropped; then at most "
         f"{TAGS_MAX} of {TAG_MAX} characters.",
     )
-    recurrence_pattern: Annotated[Recurrence, _null_means(Recurrence.NONE, Recurrence)] = (
+    recurrence_pattern: Annotated[Recurrence, null_means(Recurrence.NONE, Recurrence)] = (
         Recurrence.NONE
     )
 

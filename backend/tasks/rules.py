@@ -26,9 +26,9 @@ _TABLE = SQLModel.metadata.tables[Task.__tablename__]
 _ROW = _TABLE.c
 _NEW = insert(_TABLE).values(created_at=func.now(), updated_at=func.now())
 _NOW = func.clock_timestamp()
-_MINE = and_(_ROW.user_id == bindparam("owner"), _ROW.deleted_at.is_(None))
-_ONE = and_(_ROW.id == bindparam("task"), _MINE)
-_CHANGE = update(_TABLE).where(_ONE).values(updated_at=_NOW).returning(_TABLE)
+_OWN_TASKS = and_(_ROW.user_id == bindparam("owner"), _ROW.deleted_at.is_(None))
+_OWN_TASK = and_(_ROW.id == bindparam("task"), _OWN_TASKS)
+_CHANGE = update(_TABLE).where(_OWN_TASK).values(updated_at=_NOW).returning(_TABLE)
 _TOGGLE = _CHANGE.values(
     completed=not_(_ROW.completed), completed_at=case((_ROW.completed, null()), else_=_NOW)
 )
@@ -47,8 +47,8 @@ async def _load(session: AsyncSession, statement: Any, values: dict[str, Any]) -
 
 _ADD = _tasks(_NEW.returning(_TABLE))
 _NEXT = _tasks(_NEW.on_conflict_do_nothing().returning(_TABLE))
-_GET = _tasks(select(_TABLE).where(_ONE))
-_LOCK = select(_TABLE).where(_ONE).with_for_update()
+_GET = _tasks(select(_TABLE).where(_OWN_TASK))
+_LOCK_TASK = select(_TABLE).where(_OWN_TASK).with_for_update()
 _TOGGLE_ANY = _tasks(_TOGGLE)
 _TOGGLE_OTHER = _tasks(_TOGGLE.where(_ROW.completed != bindparam("wanted")))
 _DELETE = _tasks(_CHANGE.values(deleted_at=_NOW))
@@ -67,7 +67,7 @@ _OPEN = (
         func.count().over(),
         func.count().filter(_OVERDUE).over(),
     )
-    .where(_MINE, not_(_ROW.completed))
+    .where(_OWN_TASKS, not_(_ROW.completed))
     .order_by(*_NEWEST_FIRST)
     .limit(bindparam("shown"))
 )
@@ -112,7 +112,7 @@ async def lock_task(session: AsyncSession, user_id: str, task_id: int) -> Mappin
     if not 0 < task_id <= ID_MAX:
         raise TaskNotFound
     connection = await session.connection()
-    found = await connection.execute(_LOCK, {"owner": user_id, "task": task_id})
+    found = await connection.execute(_LOCK_TASK, {"owner": user_id, "task": task_id})
     row = found.one_or_none()
     if row is None:
         raise TaskNotFound
@@ -131,7 +131,7 @@ async def list_tasks(
 
     `search` is looked for as it stands in title and description, in any case of letters.
     """
-    matching = select(_TABLE).where(_MINE, *_filters(completed, search))
+    matching = select(_TABLE).where(_OWN_TASKS, *_filters(completed, search))
     newest = matching.order_by(*_NEWEST_FIRST).limit(limit)
     return await _load(session, _tasks(newest), {"owner": user_id})
 
@@ -144,7 +144,7 @@ async def count_tasks(
     search: str | None = None,
 ) -> int:
     """How many tasks `list_tasks` would find without a limit."""
-    matching = select(func.count()).where(_MINE, *_filters(completed, search))
+    matching = select(func.count()).where(_OWN_TASKS, *_filters(completed, search))
     connection = await session.connection()
     return (await connection.execute(matching, {"owner": user_id})).scalar_one()
 

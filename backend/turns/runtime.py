@@ -2,9 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated
-
-from fastapi import Depends, Request
 
 from backend.agent.models.catalog import Providers
 from backend.config import Settings
@@ -25,11 +22,3 @@ class Runtime:
     leases: Leases
     places: asyncio.Semaphore
     afterwork: Afterwork
-
-
-async def _runtime(request: Request) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime
-
-
-RuntimeDep = Annotated[Runtime, Depends(_runtime)]

@@ -58,6 +58,15 @@ def imports(path: Path) -> Iterator[str]:
             yield from _from_imports(node)
 
 
+def packages(path: Path) -> Iterator[str]:
+    """The modules that a file imports, ours and others'."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
 def _from_imports(node: ast.ImportFrom) -> Iterator[str]:
     package, _, module = (node.module or "").partition(".")
     if package != "backend":
@@ -81,6 +90,19 @@ def test_no_imports_go_in_a_circle() -> None:
     graph = {module: set(imports(path)) - {module} for module, path in MODULES.items()}
 
     assert list(TopologicalSorter(graph).static_order())
+
+
+WEB = ("fastapi", "starlette", "slowapi")
+HEART = [module for module in MODULES if floor("conversations") <= floor(module) <= floor("turns")]
+
+
+@pytest.mark.parametrize("module", HEART)
+def test_rules_journal_agent_and_turns_know_no_way_in(module: str) -> None:
+    ours = {name for name in imports(MODULES[module]) if name.startswith("schemas.")}
+    others = {name.partition(".")[0] for name in packages(MODULES[module])}
+
+    assert ours <= {"schemas.fields"}
+    assert not others & set(WEB)
 
 
 def test_every_room_is_there() -> None:

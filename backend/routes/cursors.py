@@ -1,0 +1,53 @@
+"""The cursors of the lists as the routes take and give them: each is good for its own list."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+
+from backend.conversations.cursors import NEWEST, Position, read_cursor, write_cursor
+from backend.conversations.messages import read_id
+from backend.errors import ValidationFailed
+
+Archived = Annotated[bool, Query(description="Those that are put away, not those in use.")]
+Cursor = Annotated[str | None, Query(description="What the page before gave as the next one.")]
+
+
+def conversations_cursor(archived: bool, position: Position | None) -> str | None:
+    """Where the list of conversations goes on; None at its end."""
+    return write_cursor(_conversations(archived), position) if position else None
+
+
+def messages_cursor(conversation_id: int, position: Position | None) -> str | None:
+    """Where a conversation's older messages go on; None where there are none."""
+    return write_cursor(_messages(conversation_id), position) if position else None
+
+
+def _conversations(archived: bool) -> str:
+    return "archived" if archived else "conversations"
+
+
+def _messages(conversation_id: int | str) -> str:
+    return f"messages of {conversation_id}"
+
+
+def _position(listed: str, before: str | None) -> Position:
+    if before is None:
+        return NEWEST
+    try:
+        return read_cursor(listed, before)
+    except ValueError:
+        broken = {"field": "query.before", "message": "must be a cursor of this list"}
+        raise ValidationFailed(details=[broken | {"type": "cursor"}]) from None
+
+
+async def _before_conversation(archived: Archived = False, before: Cursor = None) -> Position:
+    return _position(_conversations(archived), before)
+
+
+async def _before_message(conversation_id: str, before: Cursor = None) -> Position:
+    # by the number, which the path may write with zeros before it
+    return _position(_messages(read_id(conversation_id) or ""), before)
+
+
+BeforeConversation = Annotated[Position, Depends(_before_conversation)]
+BeforeMessage = Annotated[Position, Depends(_before_message)]
