@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import httpx2
 from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.exceptions import HTTPException
 
 from backend.config import Settings
 from backend.errors import InvalidSession
@@ -17,8 +19,9 @@ from backend.identity.key_set import KeySet
 from backend.identity.sessions import SessionTable
 from backend.identity.tokens import bearer_of, is_jwt, plain_token, signed_token
 from backend.identity.web_tokens import WebTokens
-from backend.rate_limiter import limit_failed_sign_ins
+from backend.rate_limiter import count_invalid, limit_failed_sign_ins
 from backend.settings.sign_in import SESSION_COOKIE
+from backend.web.envelope import is_invalid
 
 
 class SignIn:
@@ -95,7 +98,12 @@ class SignedInRoute(APIRoute):
 
         async def handle_signed_in(request: Request) -> Response:
             request.state.user_id = await authenticate(request)
-            return await handle(request)
+            try:
+                return await handle(request)
+            except (RequestValidationError, HTTPException) as error:
+                if is_invalid(error):
+                    await count_invalid(request)
+                raise
 
         return handle_signed_in
 

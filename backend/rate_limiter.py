@@ -1,13 +1,17 @@
 """How often one may call: each signed-in user by bucket, each address that fails to sign in.
 
 `rate_limit` marks a route with the name of its bucket and counts after sign-in and
-validation, before the endpoint. `RateLimitHeaders` tells the client how it stands, on
-whatever answer comes of a call that was counted.
+validation, before the endpoint; `count_invalid` counts what validation refuses.
+`RateLimitHeaders` tells the client how it stands, on whatever answer comes of a call that was
+counted.
 """
 
+import asyncio
 import functools
+import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Literal
 
@@ -19,9 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.config import Settings
 from backend.errors import InvalidSession, RateLimited
+from backend.identity.cookies import brings_session_cookie
 from backend.limits.counters import Counters, Standing
+from backend.limits.windows import KEYS_MAX
 
 Bucket = Literal["chat", "history", "tasks"]
+
+SUSPECTS_AT_ONCE = 2
+"""Sign-ins that are looked up at the same time for addresses that have failed too often."""
 
 
 class RateLimits:
@@ -29,10 +38,15 @@ class RateLimits:
 
     def __init__(self, settings: Settings, counters: Counters) -> None:
         self._counters = counters
+        self._cookie = settings.better_auth_cookie
+        self._refused: OrderedDict[str, float] = OrderedDict()
+        """When each address is free again that failed too often, the longest refused first."""
+        self._suspects = asyncio.Semaphore(SUSPECTS_AT_ONCE)
         self._limits = {
             "chat": parse_many(settings.rate_limit_chat),
             "history": parse_many(settings.rate_limit_history),
             "tasks": parse_many(settings.rate_limit_tasks),
+            "invalid": parse_many(settings.rate_limit_tasks),
             "sign-in": parse_many(settings.rate_limit_sign_in),
         }
 
@@ -46,26 +60,54 @@ class RateLimits:
             request, bucket, await self._counters.count(self._limits[bucket], f"{bucket}:{user_id}")
         )
 
+    async def count_invalid(self, request: Request, user_id: str) -> None:
+        """Count a call of the user that is not valid; told only where it is one too many.
+
+        Raises:
+            RateLimited: it is.
+        """
+        standing = await self._counters.count(self._limits["invalid"], f"invalid:{user_id}")
+        if not standing.admitted:
+            _judge(request, "invalid", standing)
+
     @asynccontextmanager
     async def failed_sign_ins(self, request: Request) -> AsyncIterator[None]:
         """Count the failure of a sign-in inside the block, by the client's address.
 
+        Who is right passes wherever he comes from, since a whole office may share an address
+        with a tab that polls with yesterday's session. One that failed too often is looked up
+        a few at a time, so that a flood of guesses leaves the database to others.
+
         Raises:
-            RateLimited: the address has failed too often, so it is not looked whether it is
-                right this time: an answer would be a guess more.
+            RateLimited: this one is wrong too, and the address has failed too often.
         """
-        if not _claims_a_session(request):
+        if not self._claims_a_session(request):
             yield
             return
-        limits, key = self._limits["sign-in"], f"sign-in:{client_address(request)}"
-        standing = await self._counters.look(limits, key)
+        address = client_address(request)
+        async with self._suspects if self._is_refused(address) else nullcontext():
+            try:
+                yield
+            except InvalidSession:
+                await self._count_failure(request, address)
+                raise
+
+    async def _count_failure(self, request: Request, address: str) -> None:
+        standing = await self._counters.count(self._limits["sign-in"], f"sign-in:{address}")
         if not standing.admitted:
-            _judge(request, "sign-in", standing)
-        try:
-            yield
-        except InvalidSession:
-            _judge(request, "sign-in", await self._counters.count(limits, key))
-            raise
+            self._refused[address] = time.monotonic() + standing.reset
+            self._refused.move_to_end(address)
+            if len(self._refused) > KEYS_MAX:
+                self._refused.popitem(last=False)
+        _judge(request, "sign-in", standing)
+
+    def _is_refused(self, address: str) -> bool:
+        return self._refused.get(address, 0) > time.monotonic()
+
+    def _claims_a_session(self, request: Request) -> bool:
+        """Whether it brings what could be a session, right or wrong, rather than nothing."""
+        headers = request.headers
+        return "authorization" in headers or brings_session_cookie(headers, self._cookie)
 
 
 def _judge(request: Request, name: str, standing: Standing) -> None:
@@ -77,13 +119,6 @@ def _judge(request: Request, name: str, standing: Standing) -> None:
     }
     if not standing.admitted:
         raise RateLimited(standing.reset)
-
-
-def _claims_a_session(request: Request) -> bool:
-    """Whether it brings what could be a session, right or wrong, rather than nothing at all."""
-    return "authorization" in request.headers or any(
-        name.endswith("session_token") for name in request.cookies
-    )
 
 
 def client_address(request: Request) -> str:
@@ -121,6 +156,15 @@ def rate_limit[**P, R](
         return limited
 
     return decorate
+
+
+async def count_invalid(request: Request) -> None:
+    """Count a call that is not valid, whichever route it was meant for.
+
+    Raises:
+        RateLimited: the user has made too many.
+    """
+    await _limits_of(request).count_invalid(request, request.state.user_id)
 
 
 def limit_failed_sign_ins(

@@ -14,16 +14,29 @@ def session_cookie(headers: Headers, name: str) -> str | None:
     Only a page served over TLS can set the first, so it wins. Two values under one name, of
     which another site under the same domain may have set either, are none.
     """
+    given = _session_cookies(headers, name)
+    for wanted in _names(name):
+        if values := {value for key, value in given if key == wanted}:
+            return values.pop() if len(values) == 1 else None
+    return None
+
+
+def brings_session_cookie(headers: Headers, name: str) -> bool:
+    """Whether there is any such cookie, of use or not."""
+    return bool(_session_cookies(headers, name))
+
+
+def _session_cookies(headers: Headers, name: str) -> list[tuple[str, str]]:
     pairs = (
         part.strip().partition("=")
         for line in headers.getlist("cookie")
         for part in line.split(";")
     )
-    given = [(key, value) for key, _, value in pairs]
-    for wanted in (f"__Secure-{name}", name):
-        if values := {value for key, value in given if key == wanted}:
-            return values.pop() if len(values) == 1 else None
-    return None
+    return [(key, value) for key, _, value in pairs if key in _names(name)]
+
+
+def _names(name: str) -> tuple[str, str]:
+    return f"__Secure-{name}", name
 
 
 def cookie_counts(method: str, headers: Headers, allowed_origins: Collection[str]) -> bool:

@@ -2,6 +2,11 @@
 
 Both count in moving windows. A Redis that hangs or is gone costs a call `REDIS_LIMIT` once;
 then this process counts for itself, with limits of the same size, until Redis answers again.
+
+What slowapi does here: its `Limiter` keeps the windows of this process, and its key function
+reads the client's address. What it cannot do is done with `limits`, on which it is built: it
+waits for its store without giving way to others, so Redis is asked through `limits.aio`; it
+counts before sign-in and validation, by the path; and its headers are not those of the draft.
 """
 
 import asyncio
@@ -11,17 +16,18 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from limits import RateLimitItem, WindowStats
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
-from limits.storage import MemoryStorage
+from limits.strategies import RateLimiter
 from slowapi import Limiter
 from slowapi.util import get_remote_address
 
 from backend.config import Settings
+from backend.limits.windows import RecentCalls
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +40,6 @@ REDIS_PAUSE = 2.0
 """Seconds for which a Redis that did not answer is left alone."""
 REDIS_AT_ONCE = 8
 """Calls of this process that Redis counts at the same time; the others wait their turn."""
-KEYS_MAX = 20_000
-"""Keys that a process remembers; past it the one it has known for longest is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +55,36 @@ class Standing:
 
 
 class _Windows(Protocol):
-    async def hit(self, item: RateLimitItem, *identifiers: str) -> bool: ...
+    async def hit(self, item: RateLimitItem, key: str, /) -> bool: ...
 
-    async def get_window_stats(self, item: RateLimitItem, *identifiers: str) -> WindowStats: ...
+    async def get_window_stats(self, item: RateLimitItem, key: str, /) -> WindowStats: ...
 
 
 class _InProcess:
-    """slowapi's own count in memory, which does not wait for anything."""
+    """slowapi's own count, which does not wait for anything; a store for each kind of key.
+
+    Of `chat:someone` the kind is `chat`. With one store for all, whoever comes from many
+    addresses could have a person's calls forgotten.
+    """
 
     def __init__(self) -> None:
-        limiter = Limiter(get_remote_address, strategy="moving-window", storage_uri="memory://")
-        self._windows = limiter.limiter
-        self._memory = cast(MemoryStorage, self._windows.storage)
+        self._limiters: dict[str, Limiter] = {}
 
-    async def hit(self, item: RateLimitItem, *identifiers: str) -> bool:
-        admitted = self._windows.hit(item, *identifiers)
-        while len(self._memory.events) > KEYS_MAX:  # it keeps the names of those that are empty
-            oldest = next(iter(self._memory.events))
-            with self._memory.locks[oldest]:
-                self._memory.clear(oldest)
-        return admitted
+    def _windows(self, key: str) -> RateLimiter:
+        kind = key.partition(":")[0]
+        if kind not in self._limiters:
+            self._limiters[kind] = Limiter(
+                get_remote_address,
+                strategy="moving-window",
+                storage_uri=f"{RecentCalls.STORAGE_SCHEME[0]}://",
+            )
+        return self._limiters[kind].limiter
 
-    async def get_window_stats(self, item: RateLimitItem, *identifiers: str) -> WindowStats:
-        return self._windows.get_window_stats(item, *identifiers)
+    async def hit(self, item: RateLimitItem, key: str) -> bool:
+        return self._windows(key).hit(item, key)
+
+    async def get_window_stats(self, item: RateLimitItem, key: str) -> WindowStats:
+        return self._windows(key).get_window_stats(item, key)
 
 
 class Counters:
@@ -87,22 +98,18 @@ class Counters:
         self._places = asyncio.Semaphore(REDIS_AT_ONCE)
 
     async def count(self, limits: Sequence[RateLimitItem], key: str) -> Standing:
-        """Count a call of `key`, unless one of the limits is reached and refuses it."""
-        return await self._judge(limits, key, counted=True)
+        """Count a call of `key`, unless one of the limits is reached and refuses it.
 
-    async def look(self, limits: Sequence[RateLimitItem], key: str) -> Standing:
-        """Whether a call of `key` would be admitted, without counting one."""
-        return await self._judge(limits, key, counted=False)
-
-    async def _judge(self, limits: Sequence[RateLimitItem], key: str, *, counted: bool) -> Standing:
+        `key` is a kind and who it is of, such as `chat:someone`.
+        """
         if self._redis is not None:
             async with self._places:
-                if standing := await self._ask(self._redis, limits, key, counted=counted):
+                if standing := await self._ask(self._redis, limits, key):
                     return standing
-        return await _standing(self._here, limits, key, counted=counted)
+        return await _standing(self._here, limits, key)
 
     async def _ask(
-        self, redis: _Windows, limits: Sequence[RateLimitItem], key: str, *, counted: bool
+        self, redis: _Windows, limits: Sequence[RateLimitItem], key: str
     ) -> Standing | None:
         """What Redis says; None where it does not, or did not a moment ago."""
         now = asyncio.get_running_loop().time()
@@ -111,7 +118,7 @@ class Counters:
         if self._away:  # this call alone finds out whether it is back
             self._ask_again = now + REDIS_PAUSE
         try:
-            standing = await _in_time(_standing(redis, limits, key, counted=counted))
+            standing = await _in_time(_standing(redis, limits, key))
         except (StorageError, OSError, TimeoutError) as error:
             self._note_away(error)
             return None
@@ -131,14 +138,11 @@ class Counters:
             logger.warning("Redis is back: limits are counted there again")
 
 
-async def _standing(
-    windows: _Windows, limits: Sequence[RateLimitItem], key: str, *, counted: bool
-) -> Standing:
+async def _standing(windows: _Windows, limits: Sequence[RateLimitItem], key: str) -> Standing:
     standings = []
     for limit in limits:
-        admitted = not counted or await windows.hit(limit, key)
+        admitted = await windows.hit(limit, key)
         reset, left = await windows.get_window_stats(limit, key)
-        admitted = admitted if counted else left > 0
         seconds = max(1, math.ceil(reset - time.time()))
         standings.append(Standing(limit, admitted, max(0, left), seconds))
         if not admitted:

@@ -6,6 +6,7 @@ refused.
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
@@ -21,6 +22,8 @@ from backend.models import (
 from backend.schemas.visible import visible
 
 SEARCH_MAX = 200
+FAULTS_MAX = 20
+"""Faults of a request that its answer names; there may be one for every byte."""
 _DATE_FIRST = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -73,6 +76,15 @@ def _date_text(value: object) -> object:
     raise ValueError("must be a text")
 
 
+def _cut_at_faults(value: object) -> object:
+    """A list of texts up to the last fault that an answer names, so that no more are looked for."""
+    if not isinstance(value, list):
+        return value
+    faults = (place for place, item in enumerate(value) if not isinstance(item, str))
+    last = next(islice(faults, FAULTS_MAX - 1, None), len(value))
+    return value[: last + 1]
+
+
 def _clean_tags(tags: list[str]) -> list[str]:
     trimmed = (storable(tag).strip().lower() for tag in tags)
     cleaned = list(dict.fromkeys(tag for tag in trimmed if tag))
@@ -102,7 +114,12 @@ Description = Annotated[
 ]
 DueDate = Annotated[UtcDatetime | None, BeforeValidator(_date_text)]
 """A time with a zone, without one (UTC), or a date alone (midnight UTC); "" is null."""
-Tags = Annotated[list[str], AfterValidator(_clean_tags), null_means([], list[str])]
+Tags = Annotated[
+    list[str],
+    AfterValidator(_clean_tags),
+    BeforeValidator(_cut_at_faults),
+    null_means([], list[str]),
+]
 SearchText = Annotated[
     str, Text(strip_whitespace=True, max_length=SEARCH_MAX), AfterValidator(storable)
 ]

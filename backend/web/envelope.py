@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from backend.errors import AppError, DatabaseUnavailable, ValidationFailed, is_outage
+from backend.schemas.fields import FAULTS_MAX
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +31,21 @@ def error_response(error: AppError) -> JSONResponse:
     )
 
 
+def is_invalid(error: Exception) -> bool:
+    """Whether it is the framework's word for input that breaks a rule, or cannot be decoded."""
+    undecodable = isinstance(error, HTTPException) and error.status_code == HTTPStatus.BAD_REQUEST
+    return undecodable or isinstance(error, RequestValidationError)
+
+
 def validation_details(error: RequestValidationError) -> list[dict[str, str]]:
-    """`{field, message, type}` for each fault; never the input itself, which may not encode."""
+    """`{field, message, type}` of the first `FAULTS_MAX`; never the input, which may not encode."""
     return [
         {
             "field": _field(fault),
             "message": fault["msg"].removeprefix("Value error, "),
             "type": fault["type"],
         }
-        for fault in error.errors()
+        for fault in error.errors()[:FAULTS_MAX]
     ]
 
 

@@ -1,20 +1,29 @@
 """Limits per verified user, whatever the path and the token; and per address that fails."""
 
+import asyncio
 import re
+import threading
+import time
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
 from limits import parse_many
+from sqlalchemy import event
 
 from backend.__main__ import _server_config
 from backend.config import Settings
-from backend.limits.counters import KEYS_MAX, Counters
+from backend.limits import windows
+from backend.limits.counters import Counters
+from backend.rate_limiter import SUSPECTS_AT_ONCE
 from backend.tests.conftest import Run, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.scripting import says
 from backend.tests.turns.test_failures import LOST
+
+JSON = {"Content-Type": "application/json"}
 
 
 def assert_limited(answer: httpx.Response) -> None:
@@ -143,14 +152,107 @@ async def test_a_page_in_a_browser_may_read_the_limits(alice: httpx.AsyncClient)
     assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= set(exposed)
 
 
-async def test_the_keys_a_process_remembers_are_bounded() -> None:
+# What a process remembers
+
+
+async def left(counters: Counters, key: str) -> int:
+    """The calls that `key`, which may make four a minute, has left after one more."""
+    return (await counters.count(parse_many("4/minute"), key)).left
+
+
+async def test_past_its_bound_a_process_forgets_whoever_has_called_least_lately(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(windows, "KEYS_MAX", 3)
     counters = Counters()
-    limits = parse_many("2/minute")
-    for number in range(KEYS_MAX + 100):
-        await counters.count(limits, f"sign-in:10.{number}")
-    assert len(counters._here._memory.events) == KEYS_MAX
-    assert (await counters.look(limits, f"sign-in:10.{KEYS_MAX + 99}")).left == 1
-    assert (await counters.look(limits, "sign-in:10.0")).left == 2
+    for key, remaining in [
+        ("sign-in:idle", 3),
+        ("sign-in:busy", 3),
+        ("sign-in:other", 3),
+        ("sign-in:busy", 2),
+        ("sign-in:one more", 3),
+        ("sign-in:busy", 1),
+        ("sign-in:idle", 3),
+    ]:
+        assert await left(counters, key) == remaining
+
+
+async def test_addresses_without_end_make_nobody_forget_what_a_person_has_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(windows, "KEYS_MAX", 3)
+    counters = Counters()
+    assert await left(counters, "chat:alice") == 3
+    for number in range(10):
+        await left(counters, f"sign-in:2001:db8:{number:x}::/64")
+    assert await left(counters, "chat:alice") == 2
+
+
+def test_with_twenty_thousand_keys_a_call_is_counted_as_fast_as_with_one() -> None:
+    threads, calls = threading.active_count(), windows.RecentCalls()
+    for number in range(windows.KEYS_MAX):
+        calls.acquire_entry(str(number), 10, 60)
+    times = []
+    for number in range(1000):
+        started = time.perf_counter()
+        calls.acquire_entry(f"new {number}", 10, 60)
+        times.append(time.perf_counter() - started)
+    assert len(calls) == windows.KEYS_MAX
+    assert sorted(times)[990] < 0.001
+    assert threading.active_count() == threads  # `limits` has a timer go through all of them
+
+
+def test_calls_leave_the_memory_with_their_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, now = windows.RecentCalls(), 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    for at in (1000.0, 1001.0, 1002.0):
+        now = at
+        assert calls.acquire_entry("a", 3, 60)
+    assert not calls.acquire_entry("a", 3, 60)
+    now = 1060.5
+    assert calls.acquire_entry("a", 3, 60)
+    assert calls.get_moving_window("a", 3, 60) == (1001.0, 3)
+    now = 2000.0
+    assert calls.get_moving_window("a", 3, 60) == (2000.0, 0)
+
+
+# What is not valid
+
+
+async def test_calls_that_are_not_valid_are_counted_together_and_apart_from_the_others(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, run: Run
+) -> None:
+    async with run(alice, rate_limit_tasks="3/minute") as client:
+        for answer in (
+            await client.post("/api/tasks", json={"title": ""}),
+            await client.get("/api/conversations?limit=none"),
+            await client.post("/api/chat", content=b"\xff", headers=JSON),
+        ):
+            assert answer.status_code == 422
+        refused = await client.post("/api/tasks", json={"title": ""})
+        assert_limited(refused)
+        assert told(refused)[:4] == ("invalid", 3, 60, 0)
+        assert told(await client.get("/api/tasks"))[:4] == ("tasks", 3, 60, 2)
+    assert (await bob.post("/api/tasks", json={"title": ""})).status_code == 422
+
+
+MANY_FAULTS = {
+    "tags": b'{"title": "Milk", "tags": [' + b"1," * 20_000 + b"1]}",
+    "tags among good ones": b'{"title": "Milk", "tags": [' + b'"a",{},' * 5_000 + b'"a"]}',
+    "fields": b'{"title": 1, "description": 2, "priority": 3, "due_date": 4, "tags": ["a"'
+    + b",null" * 9_000
+    + b'], "recurrence_pattern": 5}',
+}
+
+
+@pytest.mark.parametrize("body", MANY_FAULTS.values(), ids=MANY_FAULTS)
+async def test_a_body_of_many_faults_is_told_the_first_twenty(
+    alice: httpx.AsyncClient, body: bytes
+) -> None:
+    answer = await alice.post("/api/tasks", content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert len(answer.json()["error"]["details"]) == 20
+    assert len(answer.content) < 4000
 
 
 # Failed sign-ins
@@ -181,12 +283,51 @@ async def test_an_address_that_fails_too_often_is_refused_and_others_are_not(
     token = await better_auth.sign_in(shared_database_url, alice_id)
     async with running(three_failures) as app:
         assert await failures(app, "192.0.2.1", 5) == [401, 401, 401, 429, 429]
-        async with from_address(app, "192.0.2.1", token) as client:
+        async with from_address(app, "192.0.2.1", "nobody's") as client:
             refused = await client.get("/api/tasks")
-        assert_limited(refused)  # right as it is, or the limit would tell which token is
+        assert_limited(refused)
         assert told(refused)[:4] == ("sign-in", 3, 60, 0)
-        async with from_address(app, "192.0.2.2", token) as client:
-            assert (await client.get("/api/tasks")).status_code == 200
+        for address in ("192.0.2.1", "192.0.2.2"):
+            async with from_address(app, address, token) as client:
+                passed = await client.get("/api/tasks")
+            assert passed.status_code == 200
+            assert told(passed)[0] == "tasks"
+
+
+async def test_a_tab_that_polls_with_an_old_session_holds_up_nobody_of_its_office(
+    three_failures: Settings, shared_database_url: str, alice_id: str, bob_id: str
+) -> None:
+    tokens = [await better_auth.sign_in(shared_database_url, who) for who in (alice_id, bob_id)]
+    async with running(three_failures) as app, AsyncExitStack() as stack:
+        polling, *people = [
+            await stack.enter_async_context(from_address(app, "192.0.2.1", token))
+            for token in ("yesterday's", *tokens)
+        ]
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                [group.create_task(client.get("/api/tasks")) for _ in range(20)]
+                for client in (polling, *people)
+            ]
+        old, *right = [[each.result().status_code for each in tasks] for tasks in asked]
+        assert sorted(old) == [401] * 3 + [429] * 17
+        assert right == [[200] * 20] * 2
+
+
+@pytest.mark.parametrize("name", ["sid", "__Secure-sid"])
+@pytest.mark.parametrize("more", ["", "; sid=another.one"])
+async def test_a_bad_cookie_of_the_name_that_is_set_counts_as_a_failure(
+    shared_database_url: str, name: str, more: str
+) -> None:
+    settings = make_settings(
+        shared_database_url, rate_limit_sign_in="3/minute", better_auth_cookie="sid"
+    )
+    async with running(settings) as app, from_address(app, "192.0.2.1", "") as client:
+        del client.headers["authorization"]
+        client.headers["cookie"] = f"theme=dark; {name}=guess.{'A' * 43}={more}"
+        answers = [(await client.get("/api/tasks")).status_code for _ in range(5)]
+        assert answers == [401, 401, 401, 429, 429]
+        client.headers["cookie"] = "better-auth.session_token=of.somebody"  # not the name here
+        assert (await client.get("/api/tasks")).status_code == 401
 
 
 async def test_signing_in_and_bringing_no_session_at_all_are_no_failures(
@@ -203,14 +344,18 @@ async def test_signing_in_and_bringing_no_session_at_all_are_no_failures(
         assert await failures(app, "192.0.2.1", 1) == [401]
 
 
-async def test_a_refused_address_asks_the_database_nothing(
+async def test_a_flood_of_guesses_holds_two_connections_at_the_most(
     three_failures: Settings,
 ) -> None:
     async with running(three_failures) as app:
-        assert await failures(app, "192.0.2.1", 4) == [401, 401, 401, 429]
-        await app.state.engine.dispose()
-        assert await failures(app, "192.0.2.1", 3) == [429] * 3
-        assert app.state.engine.pool.checkedin() == 0
+        await failures(app, "192.0.2.1", 4)
+        pool, held = app.state.engine.sync_engine.pool, []
+        event.listen(pool, "checkout", lambda *_: held.append(pool.checkedout()))
+        async with from_address(app, "192.0.2.1", "a-guess") as client:
+            answers = await asyncio.gather(*(client.get("/api/tasks") for _ in range(60)))
+        assert {answer.status_code for answer in answers} == {429}
+        assert len(held) == 60
+        assert max(held) <= SUSPECTS_AT_ONCE
 
 
 @pytest.mark.parametrize(
