@@ -1,5 +1,6 @@
 """Sessions of Better Auth, read from its table for each request and never written."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -22,33 +23,41 @@ class SessionTable:
     """Better Auth's session table, in whichever of its forms it has.
 
     It is looked for at the start, and again where it was not there or has changed, since
-    Better Auth may come up after us.
+    Better Auth may come up after us. Requests that want it at once share a look.
     """
 
     def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
         """`engine` commits each statement by itself."""
         self._engine = engine
         self._settings = settings
+        self._lock = asyncio.Lock()
+        self._looks = 0
         self._query: Select[Any] | None = None
         self._refusal: type[AppError] = InvalidSession
         self._said = ""
 
     async def look(self) -> None:
-        """Find the table; where that fails, say so in one line, once for each reason."""
-        self._query, self._refusal = None, SignInUnavailable
+        """Find the table; where that fails, say so in one line, once for each reason.
+
+        What was found before counts until this look is over.
+        """
+        problem, query = "", None
+        refusal: type[AppError] = SignInUnavailable
         try:
             async with self._engine.connect() as connection:
                 layout = await find_layout(connection, self._settings)
-        except Unreadable as problem:
-            self._say(str(problem))
+        except Unreadable as error:
+            problem = str(error)
         except ProgrammingError as error:
             if not isinstance(error.orig, InsufficientPrivilege):
                 raise
-            self._say("no right to look into its schema")
+            problem = "no right to look into its schema"
         else:
-            self._query = owner_query(layout) if layout else None
-            self._refusal = InvalidSession
-            self._say("" if layout else "there is none: is this Better Auth's database?")
+            query, refusal = owner_query(layout) if layout else None, InvalidSession
+            problem = "" if layout else "there is none: is this Better Auth's database?"
+        self._query, self._refusal = query, refusal
+        self._looks += 1
+        self._say(problem)
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._said:
@@ -62,21 +71,33 @@ class SessionTable:
             InvalidSession: the token is unknown or expired, or there is no session table.
             SignInUnavailable: there is one that cannot be read.
         """
-        if self._query is None:
-            await self.look()
+        looks, query = self._looks, self._query
+        if query is None:
+            query = await self._look_again(looks)
         try:
-            user_id = await self._owner(token)
+            user_id = await self._owner(query, token)
         except ProgrammingError as error:
             if not isinstance(error.orig, _CHANGED):
                 raise
-            await self.look()
-            user_id = await self._owner(token)
+            user_id = await self._owner(await self._look_again(looks), token)
         if user_id is None:
             raise InvalidSession
         return str(user_id)
 
-    async def _owner(self, token: str) -> object:
+    async def _look_again(self, looks: int) -> Select[Any]:
+        """What to ask, found anew unless that was done since there were so many `looks`.
+
+        Raises:
+            InvalidSession: there is no session table.
+            SignInUnavailable: there is one that cannot be read.
+        """
+        async with self._lock:
+            if self._looks == looks:
+                await self.look()
         if self._query is None:
             raise self._refusal
+        return self._query
+
+    async def _owner(self, query: Select[Any], token: str) -> object:
         async with self._engine.connect() as connection:
-            return await connection.scalar(self._query, {"token": token})
+            return await connection.scalar(query, {"token": token})

@@ -1,5 +1,6 @@
 """Better Auth's session table in the forms its generators give it, absent, late, or unreadable."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -250,6 +251,24 @@ async def test_rights_that_are_taken_and_given_back_are_seen(database_url: str) 
             assert (await client.get("/api/tasks")).status_code == 503
             await execute(database_url, f'GRANT SELECT ON "session" TO {name}')
             assert (await client.get("/api/tasks")).status_code == 200
+
+
+async def test_requests_that_come_while_the_table_is_looked_for_share_the_look(
+    database_url: str,
+) -> None:
+    async with running(make_settings(database_url)) as app, client_of(app, "t") as client:
+        for change, status in [
+            (["SELECT 1"], 401),
+            (table(PRISMA, '"session"', CAMEL), 200),
+            (['ALTER TABLE "session" RENAME "userId" TO user_id'], 200),
+            (['ALTER TABLE "session" DROP user_id'], 503),
+            (['DROP TABLE "session"'], 401),
+        ]:
+            await execute(database_url, *change)
+            with statements_sent(app.state.engine) as statements:
+                answers = await asyncio.gather(*(client.get("/api/tasks") for _ in range(20)))
+            assert {answer.status_code for answer in answers} == {status}
+            assert sum("pg_attribute" in statement for statement in statements) <= 2
 
 
 async def test_a_sign_in_is_one_query(database_url: str) -> None:
