@@ -20,7 +20,7 @@ from backend.agent.tools import create_tools_for_user
 from backend.config import Settings
 from backend.errors import AppError, NotFound
 from backend.tests.conftest import client_of, make_settings, running, settled
-from backend.tests.house.test_layout import FLOORS
+from backend.tests.house.test_layout import FLOORS, MODULES, floor
 from backend.tests.support.databases import execute as execute_sql
 from backend.tests.support.databases import temporary_database
 from backend.tests.support.documented import (
@@ -208,6 +208,16 @@ def test_the_floors_are_those_that_are_held() -> None:
     rooms = re.compile(r"backend/(\w+)")
 
     assert [set(rooms.findall(row[1])) for row in told] == [set(each) for each in FLOORS[::-1]]
+
+
+def test_the_way_of_a_message_goes_down_the_stairs() -> None:
+    drawn = section_of(SPECS / "plan.md", "The way of one message").blocks[0].text
+    steps = re.findall(r"^(\d?) +([\w/]+)\.py", drawn, re.MULTILINE)
+    floors = [floor(path.replace("/", ".")) + 1 for _, path in steps]
+
+    assert {path.replace("/", ".") for _, path in steps} <= set(MODULES)
+    assert floors == sorted(floors, reverse=True)
+    assert all(int(told) == held for (told, _), held in zip(steps, floors, strict=True) if told)
 
 
 def test_uvicorn_finds_the_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
