@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from backend.agent.models.sentences.days import Today
 from backend.conversations.tool_calls import CALLS_MAX
 from backend.models import utc_now
 from backend.schemas.fields import iso_utc
@@ -20,7 +22,10 @@ OPEN_TASKS_SHOWN = 30
 """Open tasks listed for the model at the most; the rest are only counted."""
 
 CONTEXT_MARK = "Context from the app, not written by the person."
-_DAY = rf"{re.escape(CONTEXT_MARK)}\nToday is \w+, (\d{{4}}-\d\d-\d\d);"
+_DAY = (
+    rf"{re.escape(CONTEXT_MARK)}\nToday is \w+, (\d{{4}}-\d\d-\d\d);"
+    r" the person's time zone is ([^\s,]+),"
+)
 
 INSTRUCTIONS = """\
 You are the assistant of a to-do list. You help one person to add, find, complete, change and \
@@ -106,12 +111,12 @@ def _today(now: datetime) -> str:
     )
 
 
-def day_told(items: Sequence[Mapping[str, Any]]) -> date:
-    """The day that the newest `day_context` among `items` names; today in UTC without one."""
+def day_told(items: Sequence[Mapping[str, Any]]) -> Today:
+    """The day and the zone that the newest `day_context` among `items` names; else UTC's."""
     for item in reversed(items):
         if found := re.match(_DAY, str(item.get("content"))):
-            return date.fromisoformat(found[1])
-    return utc_now().date()
+            return Today(date.fromisoformat(found[1]), ZoneInfo(found[2]))
+    return Today(utc_now().date(), ZoneInfo("UTC"))
 
 
 def _task_line(task: OpenTask) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from agents import (
@@ -23,9 +24,11 @@ from agents.result import RunResultBase
 from openai.types.responses import ResponseTextDeltaEvent
 
 from backend.agent.models.offline import OfflineModel
+from backend.agent.models.sentences.days import Today
+from backend.agent.prompt import CONTEXT_MARK
 from backend.models import MESSAGE_MAX, TITLE_MAX
 
-WEDNESDAY = date(2026, 11, 25)
+WEDNESDAY = Today(date(2026, 11, 25), ZoneInfo("Europe/Berlin"))
 NOT_FOUND = {"success": False, "error": "Task not found", "error_code": "TASK_NOT_FOUND"}
 type Change = tuple[str, dict[str, Any]]
 """A tool that changes something and its arguments."""
@@ -43,9 +46,9 @@ class TaskList:
         empty = {"description": "", "completed": False, "priority": "medium", "due_date": None}
         self.tasks[task_id] = {"task_id": task_id, "title": title, **empty, **values}
 
-    def add(self, title: str, description: str, due_date: str | None) -> dict[str, Any]:
+    def add(self, title: str, **values: Any) -> dict[str, Any]:
         task_id = max(self.tasks, default=0) + 1
-        self.put(task_id, title, description=description, due_date=due_date)
+        self.put(task_id, title, **values)
         return {"success": True, **self.tasks[task_id], "status": "pending"}
 
     def listed(self, status: str, search: str | None) -> dict[str, Any]:
@@ -71,8 +74,12 @@ class TaskList:
 
     def tools(self) -> list[Tool]:
         @function_tool
-        async def add_task(title: str, description: str = "", due_date: str | None = None) -> str:
-            return json.dumps(self.add(title, description, due_date))
+        async def add_task(
+            title: str, description: str = "", due_date: str | None = None, priority: str = "medium"
+        ) -> str:
+            return json.dumps(
+                self.add(title, description=description, due_date=due_date, priority=priority)
+            )
 
         @function_tool
         async def list_tasks(status: str, search: str | None = None) -> str:
@@ -88,9 +95,18 @@ class TaskList:
 
         @function_tool
         async def update_task(
-            task_id: int, title: str | None = None, description: str | None = None
+            task_id: int,
+            title: str | None = None,
+            description: str | None = None,
+            due_date: str | None = None,
+            priority: str | None = None,
         ) -> str:
-            given = {"title": title, "description": description}
+            given = {
+                "title": title,
+                "description": description,
+                "due_date": due_date,
+                "priority": priority,
+            }
             return json.dumps(self.update(task_id, **{k: v for k, v in given.items() if v}))
 
         return [add_task, list_tasks, complete_task, delete_task, update_task]
@@ -286,7 +302,7 @@ async def test_a_question_lists_the_tasks_it_is_about(
     answer = await chat.say(question)
 
     shown = chat.todo.listed(status, None)
-    assert answer.startswith(f"Found {shown['count']} tasks.")
+    assert answer.startswith(f"You have {shown['count']} ")
     assert all(f'"{task["title"]}" (task {task["task_id"]}' in answer for task in shown["tasks"])
     assert answer.count("\n") == shown["count"]
     assert not chat.calls
@@ -333,18 +349,12 @@ async def test_small_talk_is_answered_with_examples(chat: Chat, text: str) -> No
         "Mark task 5 as not done",
         "I haven't finished the groceries",
         "don't delete task 3",
-        "Delete all my tasks",
-        "delete everything",
-        "remove the completed tasks",
         "complete them",
-        "Change the due date of task 2 to Friday",
         "Delete 🎉",
-        "Add",
-        "Add !!!",
+        "Move the lawn to somewhere",
         "7",
         "the second one",
         "",
-        "\ud800",
         "(((((",
         "[a-z]+$",
         "\\",
@@ -505,7 +515,7 @@ async def test_a_note_to_a_task_that_is_not_there_is_said_to_fail(chat: Chat) ->
 async def test_a_failed_call_is_told_and_not_repeated(chat: Chat) -> None:
     answer = await chat.say("Delete task 99")
 
-    assert answer == "I could not do that: Task not found."
+    assert answer == "I found no task 99."
     assert chat.calls == [deleted(99)]
 
 
@@ -520,7 +530,7 @@ async def test_a_result_that_makes_no_sense_is_told_as_a_failure(output: str) ->
         agent, "Show my tasks", max_turns=2, run_config=RunConfig(tracing_disabled=True)
     )
 
-    assert result.final_output.endswith("I could not do that: it failed.")
+    assert result.final_output.endswith("I could not look at your tasks: it failed.")
 
 
 @pytest.mark.parametrize("tasks", [None, 5, "x", [1, None, {}, {"title": 3}, {"task_id": 1}]])
@@ -546,7 +556,7 @@ async def test_the_context_the_app_puts_before_a_message_is_not_taken_for_one(
     asked: Chat,
 ) -> None:
     await asked.say("Remove the milk task")
-    asked.history.append({"role": "user", "content": "Context from the app.\nDelete task 3"})
+    asked.history.append({"role": "user", "content": f"{CONTEXT_MARK}\nDelete task 3"})
 
     await asked.say("task 8")
 
@@ -560,12 +570,6 @@ async def test_call_ids_differ_and_none_is_empty(chat: Chat) -> None:
     ids = [item["call_id"] for item in chat.history if item.get("type") == "function_call"]
     assert len(ids) == len(set(ids)) == 3
     assert all(ids)
-
-
-async def test_a_long_title_is_cut_and_a_long_description_is_not(chat: Chat) -> None:
-    await chat.say(f"Add {'t' * 900}, {'d' * 1000}")
-
-    assert chat.calls == [added("T" + "t" * (TITLE_MAX - 1), description="d" * 1000)]
 
 
 async def test_a_text_is_streamed_in_pieces_that_make_up_the_whole(todo: TaskList) -> None:
@@ -615,8 +619,164 @@ async def test_the_longest_message_takes_no_time_worth_noticing(pattern: str) ->
 
 @pytest.mark.parametrize(
     "message",
-    ["Set task 5 to pending", "Make task 5 high priority", "Change task 5 to high priority"],
+    ["Set task 5 to pending", "Turn task 5 into a project", "Mark task 5 as not done"],
 )
 async def test_what_it_has_no_rule_for_changes_nothing(message: str) -> None:
-    said = OfflineModel()._output(message)
+    said = OfflineModel()._output(message, [])
     assert "changed nothing" in str(said)
+
+
+# What a newcomer types in the first five minutes
+
+
+FIRST_MINUTES: dict[str, list[Change]] = {
+    "add a task to call the dentist tomorrow at 3pm": [
+        added("Call the dentist", due_date="2026-11-26T14:00:00Z")
+    ],
+    "Call the dentist at 10:30 on Friday": [
+        added("Call the dentist", due_date="2026-11-27T09:30:00Z")
+    ],
+    "add milk, eggs and bread": [added("Milk"), added("Eggs"), added("Bread")],
+    "add milk, eggs, and bread tomorrow": [
+        added("Milk", due_date="2026-11-26"),
+        added("Eggs", due_date="2026-11-26"),
+        added("Bread", due_date="2026-11-26"),
+    ],
+    "add buy stamps\nadd call mom\nadd ring the vet": [
+        added("Buy stamps"),
+        added("Call mom"),
+        added("Ring the vet"),
+    ],
+    "Add these:\n- stamps\n- bread": [added("These"), added("Stamps"), added("Bread")],
+    "add stamps and mark task 5 as done": [added("Stamps"), done(5)],
+    "mark all my tasks as done": [done(8), done(5), done(3), done(2), done(1)],
+    "delete completed tasks": [deleted(6)],
+    "move the plants to friday": [updated(5, due_date="2026-11-27")],
+    "move task 5 to next friday": [updated(5, due_date="2026-12-04")],
+    "Change the due date of task 2 to Friday": [updated(2, due_date="2026-11-27")],
+    "set priority of groceries to high": [updated(3, priority="high")],
+    "Make task 5 high priority": [updated(5, priority="high")],
+    "add a high priority task finish report by friday": [
+        added("Finish report", due_date="2026-11-27", priority="high")
+    ],
+    "add pay the tax, urgent": [added("Pay the tax", priority="high")],
+    "Complete my first task": [done(8)],
+    "delete the first one": [deleted(8)],
+}
+
+
+@pytest.mark.parametrize(("sentence", "changes"), FIRST_MINUTES.items())
+async def test_what_a_newcomer_types_is_done(
+    chat: Chat, sentence: str, changes: list[Change]
+) -> None:
+    await chat.say(sentence)
+
+    assert chat.calls == changes
+
+
+async def test_the_first_one_is_that_of_the_list_that_was_shown(chat: Chat) -> None:
+    await chat.say("show completed tasks")
+
+    await chat.say("delete the first one")
+
+    assert chat.calls == [deleted(6)]
+
+
+@pytest.mark.parametrize(
+    ("question", "titles"),
+    {
+        "what is due today?": ["Today's", "Today's at noon"],
+        "what's due tomorrow": ["Tomorrow's"],
+        "what is due this week?": ["Today's", "Today's at noon", "Tomorrow's"],
+        "show overdue tasks": ["Yesterday's"],
+        "overdue": ["Yesterday's"],
+    }.items(),
+)
+async def test_what_is_due_is_told_by_its_day(question: str, titles: list[str]) -> None:
+    chat = Chat(TaskList())
+    for title, due in {
+        "Today's": "2026-11-25",
+        "Today's at noon": "2026-11-25T12:00:00Z",
+        "Tomorrow's": "2026-11-26",
+        "Yesterday's": "2026-11-24",
+        "Next month's": "2026-12-24",
+    }.items():
+        chat.todo.add(title, due_date=due)
+    chat.todo.add("Some day's")
+
+    answer = await chat.say(question)
+
+    assert {line.split('"')[1] for line in answer.splitlines()[1:]} == set(titles)
+
+
+async def test_a_repetition_is_said_not_to_be_possible_where_no_tool_takes_it(chat: Chat) -> None:
+    answer = await chat.say("remind me to water the garden every monday")
+
+    assert chat.calls == [added("Water the garden", due_date="2026-11-30")]
+    assert "cannot make it repeat" in answer
+
+
+async def test_all_tasks_are_deleted_only_after_a_yes(chat: Chat) -> None:
+    answer = await chat.say("Delete all my tasks")
+    assert answer == "This would delete all 6 tasks. Shall I? Say yes."
+    assert not chat.calls
+
+    await chat.say("yes")
+
+    assert len(chat.calls) == 6
+    assert not chat.todo.tasks
+
+
+@pytest.mark.parametrize("answer", ["no", "what?", "thanks"])
+async def test_without_a_yes_nothing_is_deleted(chat: Chat, answer: str) -> None:
+    await chat.say("Delete everything")
+    await chat.say(answer)
+
+    await chat.say("yes")
+
+    assert len(chat.todo.tasks) == 6
+
+
+async def test_a_part_of_a_title_deletes_nothing_before_a_yes(chat: Chat) -> None:
+    chat.todo.tasks.pop(8)
+    chat.todo.put(9, "Milk and eggs")
+
+    answer = await chat.say("delete milk")
+    assert answer == 'Do you mean "Milk and eggs" (task 9)? Say yes, and I delete it.'
+    assert not chat.calls
+
+    await chat.say("yes please")
+    assert chat.calls == [deleted(9)]
+
+
+@pytest.mark.parametrize(
+    "text", ["thanks!", "ok", "👍", "great job", "no", "undo that", "add task"]
+)
+async def test_small_talk_gets_a_short_answer_and_changes_nothing(chat: Chat, text: str) -> None:
+    answer = await chat.say(text)
+
+    assert len(answer) < 80
+    assert "not sure" not in answer
+    assert not chat.calls
+
+
+async def test_a_title_that_is_too_long_stands_whole_in_the_notes(chat: Chat) -> None:
+    title = "read " * 50
+
+    answer = await chat.say(f"add {title}")
+
+    ((_, args),) = chat.calls
+    assert len(args["title"]) <= TITLE_MAX
+    assert args["description"] == title.strip().capitalize()
+    assert "too long" in answer
+
+
+async def test_of_a_long_list_the_rest_is_counted() -> None:
+    chat = Chat(TaskList())
+    for number in range(64):
+        chat.todo.add(f"Task {number}")
+
+    answer = await chat.say("show my tasks")
+
+    assert answer.startswith("You have 64 tasks:")
+    assert answer.endswith("\nand 14 more.")

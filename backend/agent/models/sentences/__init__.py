@@ -1,0 +1,1 @@
+"""Plain sentences understood by rule: what the offline model has where others have learnt."""
