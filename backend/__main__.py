@@ -138,13 +138,19 @@ def _demo_greeting(settings: Settings, url: str) -> Greeting:
         return "\n\n".join(
             [
                 f"Serving at {address} (model: {settings.openai_model}); Ctrl-C stops."
-                f" The API: {address}/docs\n"
+                f" The API: {address}/docs",
+                *_page_address(settings, address, token),
                 "Paste these, in order, into another terminal; you are signed in as the demo user.",
                 *commands,
             ]
         )
 
     return greeting
+
+
+def _page_address(settings: Settings, address: str, token: str) -> list[str]:
+    """In the fragment, which a browser sends to nobody, and the page takes out of the address."""
+    return [f"Open {address}/#token={token}"] if settings.web_page else []
 
 
 def _plain_greeting(address: str) -> str:

@@ -92,6 +92,9 @@ class Settings(LimitSettings, SignInSettings):
 
     allowed_origins: Annotated[list[str], NoDecode] = Field(default=["http://localhost:3000"])
 
+    web_page: bool = False
+    """Serve the page at `/`, a chat and a list; the demo does so unless told otherwise."""
+
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     request_seconds: float = Field(default=15.0, gt=0, le=600)

@@ -66,8 +66,10 @@ SELECT coalesce(
 
 
 def settings_for(settings: Settings, url: str) -> Settings:
-    """`settings` on the database at `url`, with the offline model where they name no other."""
+    """`settings` on the database at `url`, offline and with the page unless they differ."""
     chosen: dict[str, object] = {"database_url": SecretStr(url)}
+    if "web_page" not in settings.model_fields_set:
+        chosen["web_page"] = True
     named = {"openai_api_key", "openai_base_url", "openai_model", "default_provider"}
     if not settings.model_fields_set & named:
         chosen["openai_model"] = OFFLINE_MODEL

@@ -20,9 +20,10 @@ from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
 from backend.database import create_db_and_tables, create_engine, create_sessions
 from backend.limits.counters import open_counters
+from backend.page.serve import install_page
 from backend.postgres.embedded import start_embedded
 from backend.rate_limiter import RateLimitHeaders, RateLimits
-from backend.routes import chat, conversations, docs, health, messages, tasks, usage
+from backend.routes import chat, conversations, docs, health, messages, models, tasks, usage
 from backend.turns.afterwork import keep_afterwork
 from backend.turns.leases import keep_leases
 from backend.turns.runtime import Runtime
@@ -81,8 +82,10 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     app.state.stopping = False
     install_error_handlers(app)
     install_allow_header(app)
-    for part in (chat, conversations, messages, tasks, usage, health, docs):
+    for part in (chat, conversations, messages, models, tasks, usage, health, docs):
         app.include_router(part.router)
+    if settings.web_page:
+        install_page(app)
     _add_middleware(app, settings)
     return app
 

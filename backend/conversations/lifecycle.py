@@ -1,4 +1,4 @@
-"""What a person does with a conversation as a whole: make it, name it, put it away, delete it.
+"""What a person does with a conversation as a whole: make, name, put away, delete, restore it.
 
 None of it moves `updated_at`, which is when a turn last ended there: to rename a conversation
 or to fetch it back from the archive does not bring it to the top.
@@ -7,9 +7,10 @@ Nothing here commits: the caller's transaction does.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TypedDict
 
-from sqlalchemy import Executable, bindparam, func, insert, null, update
+from sqlalchemy import Executable, bindparam, func, insert, null, or_, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.conversations.listing import StoredConversation, get_conversation
@@ -32,6 +33,21 @@ _ARCHIVE = _CHANGE_OWN.values(
 )
 _UNARCHIVE = _CHANGE_OWN.values(archived_at=null())
 _DELETE_CONVERSATION = _CHANGE_OWN.values(deleted_at=func.clock_timestamp())
+RESTORABLE = timedelta(minutes=10)
+"""How long after it was deleted a conversation can be had back."""
+_RESTORE = (
+    update(conversations)
+    .where(
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.user_id == bindparam("owner"),
+        or_(
+            conversations.c.deleted_at.is_(None),
+            conversations.c.deleted_at > func.clock_timestamp() - RESTORABLE,
+        ),
+    )
+    .values(deleted_at=null())
+    .returning(conversations.c.id)
+)
 _INSERT_CONVERSATION = (
     insert(conversations)
     .values(
@@ -90,6 +106,18 @@ async def delete_conversation(session: AsyncSession, user_id: str, conversation_
         ConversationNotFound: not there, deleted before, someone else's, or no id at all.
     """
     await _apply(session, user_id, conversation_id, _DELETE_CONVERSATION)
+
+
+async def restore_conversation(
+    session: AsyncSession, user_id: str, conversation_id: str
+) -> StoredConversation:
+    """Have back what was deleted within `RESTORABLE`; one that is there stays as it is.
+
+    Raises:
+        ConversationNotFound: not there, deleted longer ago, someone else's, or no id at all.
+    """
+    await _apply(session, user_id, conversation_id, _RESTORE)
+    return await get_conversation(session, user_id, conversation_id)
 
 
 async def _apply(

@@ -146,6 +146,25 @@ async def delete_conversation(
     await session.commit()
 
 
+@router.post(
+    "/{conversation_id}/restore",
+    responses=HISTORY_ERRORS,
+    summary="Have back a conversation that was deleted within ten minutes",
+)
+@rate_limit("tasks")
+async def restore_conversation(
+    request: Request,
+    conversation_id: str,
+    user_id: CurrentUser,
+    session: SessionDep,
+    runtime: RuntimeDep,
+) -> ConversationResponse:
+    """With all that was said in it; one that is not deleted stays as it is."""
+    stored = await lifecycle.restore_conversation(session, user_id, conversation_id)
+    await session.commit()
+    return shown(runtime.providers, stored)
+
+
 @router.post("/{conversation_id}/archive", responses=HISTORY_ERRORS, summary="Put it away")
 @rate_limit("tasks")
 async def archive_conversation(

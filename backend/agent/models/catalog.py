@@ -34,6 +34,11 @@ class Providers:
         self._offered = offered
         self.default = default
 
+    @property
+    def choices(self) -> list[Choice]:
+        """All that is set up, in the order of the settings."""
+        return list(self._models)
+
     def choose(self, provider: str | None, model: str | None) -> Choice:
         """The choice that a person's words name; what they leave open follows the settings.
 

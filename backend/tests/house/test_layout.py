@@ -23,7 +23,7 @@ FLOORS = (
     ("journal",),
     ("agent",),
     ("turns",),
-    ("routes",),
+    ("routes", "page"),
     ("main", "demo", "__main__"),
     ("tests", "bench", "faults"),
 )

@@ -1,0 +1,1 @@
+"""The web page: a chat and a list in files that need no build step."""

@@ -1,0 +1,108 @@
+// The page as a whole: who is signed in, which conversation is open, and the keys.
+
+import { events, get } from "./api.js";
+import { showChat } from "./chat-view.js";
+import { loadModels, markOpen, refreshConversations, showConversations } from "./conversations.js";
+import { byId, closeDialog, el, openDialog } from "./dom.js";
+import { hasToken, signIn, signOut, takeTokenFromAddress } from "./session.js";
+import { forgetTasks, keepFresh, refreshTasks } from "./sync.js";
+import { loadProjects, showTasks } from "./tasks.js";
+
+let chat = null;
+
+function openConversation(conversation) {
+  const id = conversation ? String(conversation.id) : null;
+  history.replaceState(null, "", id ? `#/c/${id}` : location.pathname);
+  markOpen(conversation);
+  chat.open(id);
+  pane("chat");
+  byId("composer").focus();
+}
+
+function pane(name) {
+  document.body.dataset.pane = name;
+}
+
+/** A conversation that began here has its number once it was answered: then it is in the list. */
+async function settle() {
+  const { number } = chat;
+  await refreshConversations();
+  showUsage();
+  if (number === null) return;
+  const conversation = await get(`/api/conversations/${number}?limit=1`).catch(() => null);
+  if (conversation && chat.number === number) {
+    markOpen(conversation);
+    history.replaceState(null, "", `#/c/${number}`);
+  }
+}
+
+async function showUsage() {
+  const usage = await get("/api/usage?days=1").catch(() => null);
+  const { used_tokens: used, budget_tokens: budget, cost_usd: cost } = usage?.today ?? {};
+  const money = cost ? `, ${new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumFractionDigits: 3 }).format(Number(cost))}` : "";
+  byId("usage").textContent = used ? `Today: ${used.toLocaleString()}${budget ? ` of ${budget.toLocaleString()}` : ""} tokens${money}` : "";
+}
+
+function askForToken() {
+  if (byId("dialog").open) return;
+  const token = el("input", { name: "token", type: "password", required: true, autocomplete: "off", spellcheck: "false" });
+  const form = el(
+    "form",
+    { class: "sheet", onsubmit: (event) => { event.preventDefault(); signIn(token.value); closeDialog(); begin(); } },
+    el("h2", {}, "Sign in"),
+    el("p", { class: "muted" }, "Sign in where you usually do and come back, or paste a session token here."),
+    el("label", {}, el("span", {}, "Session token"), token),
+    el("div", { class: "actions" }, el("button", { type: "submit", class: "primary" }, "Sign in")),
+  );
+  openDialog("Sign in", form);
+  token.focus();
+}
+
+async function begin() {
+  byId("sign-out").hidden = !hasToken();
+  forgetTasks();
+  try {
+    await refreshTasks();
+  } catch (error) {
+    if (error.status === 401) return;
+  }
+  await Promise.all([refreshConversations(), loadModels(), loadProjects(), showUsage()]);
+  const found = /^#\/c\/(.+)$/.exec(location.hash);
+  if (!found) return;
+  const id = decodeURIComponent(found[1]);
+  const conversation = /^\d+$/.test(id) ? await get(`/api/conversations/${id}?limit=1`).catch(() => null) : null;
+  markOpen(conversation);
+  chat.open(id);
+}
+
+function onKey(event) {
+  const mod = event.ctrlKey || event.metaKey;
+  const typing = event.target.closest?.("input, textarea, select");
+  if (mod && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    pane("conversations");
+    byId("search").focus();
+  } else if (event.altKey && event.code === "KeyN") {
+    event.preventDefault();
+    openConversation(null);
+  } else if (event.key === "/" && !typing && !byId("dialog").open) {
+    event.preventDefault();
+    pane("chat");
+    byId("composer").focus();
+  } else if (event.key === "Escape" && !byId("dialog").open) {
+    if (event.target === byId("search")) byId("composer").focus();
+    else chat.stop();
+    pane("chat");
+  }
+}
+
+takeTokenFromAddress();
+chat = showChat(settle);
+showConversations(openConversation);
+showTasks();
+keepFresh();
+events.addEventListener("signedout", askForToken);
+byId("sign-out").addEventListener("click", () => { signOut(); location.assign(location.pathname); });
+for (const button of document.querySelectorAll("[data-show]")) button.addEventListener("click", () => pane(button.dataset.show));
+document.addEventListener("keydown", onKey);
+begin();

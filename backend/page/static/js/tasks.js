@@ -1,0 +1,99 @@
+// The list: what is open and what is done, by hand as well as by talk.
+
+import { get, patch, remove } from "./api.js";
+import { dueState, dueText } from "./dates.js";
+import { byId, el, icon, toast } from "./dom.js";
+import { refreshTasks, tasksNews } from "./sync.js";
+import { editTask } from "./task-form.js";
+import { explain } from "./words.js";
+
+const SHOWN = 100;
+const BIN = "M5 7h14M10 7V5h4v2M7 7l.8 12h8.4L17 7M10.5 10.5v5M13.5 10.5v5";
+const AGAIN = "M5 12a7 7 0 0 1 12-5l2 2M19 5v4h-4M19 12a7 7 0 0 1-12 5l-2-2M5 19v-4h4";
+const WEIGHT = { high: 0, medium: 1, low: 2 };
+
+let tasks = [];
+let projects = [];
+let total = 0;
+const open = { open: SHOWN, done: 0 };
+
+/** Show the list, and follow what happens to it. */
+export function showTasks() {
+  tasksNews.addEventListener("news", ({ detail }) => {
+    tasks = detail.tasks;
+    total = detail.total;
+    draw();
+  });
+  byId("add-task").addEventListener("click", () => edit(null));
+  draw();
+}
+
+/** Projects, where the service has them. */
+export async function loadProjects() {
+  projects = await get("/api/projects").then((found) => found.projects ?? [], () => []);
+}
+
+const edit = (task) => editTask(task, projects, () => refreshTasks().catch(complain));
+const complain = (error) => toast(explain(error).text);
+
+/** What is due comes first, then what is urgent, then what is new. */
+function inOrder(a, b) {
+  const due = (task) => (task.due_date ? Date.parse(task.due_date) : Infinity);
+  return (due(a) === due(b) ? 0 : due(a) - due(b)) || WEIGHT[a.priority] - WEIGHT[b.priority] || b.id - a.id;
+}
+
+function draw() {
+  const waiting = tasks.filter((task) => !task.completed).sort(inOrder);
+  const done = tasks.filter((task) => task.completed);
+  const focused = document.activeElement?.closest?.("#tasks [data-task]")?.dataset.task;
+  byId("tasks").replaceChildren(
+    waiting.length || done.length ? section("Open", "open", waiting) : empty(),
+    done.length > 0 && section("Done", "done", done),
+    total > tasks.length ? el("p", { class: "muted" }, `The newest ${tasks.length} of ${total} tasks are shown.`) : "",
+  );
+  if (focused) byId("tasks").querySelector(`[data-task="${focused}"] button`)?.focus();
+}
+
+const empty = () => el("div", { class: "empty" }, el("p", {}, "Nothing to do yet."), el("p", { class: "muted" }, "Tell the assistant, or add a task with the plus."));
+
+function section(label, key, found) {
+  const more = found.length - open[key];
+  return el(
+    "section",
+    { "aria-label": label },
+    el("h3", {}, label, el("span", { class: "count" }, String(found.length))),
+    el("ul", {}, ...found.slice(0, open[key]).map(row)),
+    more > 0 && el("button", { type: "button", class: "quiet", onclick: () => { open[key] += SHOWN; draw(); } }, open[key] ? `Show ${Math.min(more, SHOWN)} more` : "Show"),
+  );
+}
+
+function row(task) {
+  const state = !task.completed && task.due_date ? dueState(task) : "";
+  const project = projects.find((each) => each.id === task.project_id);
+  const steps = task.steps ?? [];
+  const facts = [
+    task.due_date && el("span", { class: `due ${state}` }, state === "overdue" ? `${dueText(task)} (overdue)` : dueText(task)),
+    task.recurrence_pattern !== "none" && el("span", { class: "repeat" }, icon(AGAIN), task.recurrence_pattern),
+    project && el("span", { class: "project" }, project.name),
+    steps.length > 0 && el("span", {}, `${steps.filter((step) => step.done).length} of ${steps.length} steps`),
+    ...task.tags.map((tag) => el("span", { class: "chip" }, tag)),
+  ].filter(Boolean);
+  const tick = el("button", { type: "button", class: "tick", role: "checkbox", "aria-checked": String(task.completed), "aria-label": `Done: ${task.title}`, onclick: () => act(patch(`/api/tasks/${task.id}/complete`)) }, task.completed && icon("M5 12.5l4.5 4.5L19 7.5"));
+  return el(
+    "li",
+    { "data-task": task.id, class: `task ${task.completed ? "completed" : ""} ${task.priority}` },
+    tick,
+    el("button", { type: "button", class: "what", onclick: () => edit(task) }, el("span", { class: "title" }, task.title), task.priority === "high" && !task.completed && el("span", { class: "mark" }, "High"), facts.length > 0 && el("span", { class: "facts" }, ...facts)),
+    el("button", { type: "button", class: "icon bin", "aria-label": `Delete: ${task.title}`, onclick: () => act(remove(`/api/tasks/${task.id}`), `Deleted “${task.title}”.`) }, icon(BIN)),
+  );
+}
+
+async function act(change, said = null) {
+  try {
+    await change;
+    if (said) toast(said);
+    await refreshTasks();
+  } catch (error) {
+    complain(error);
+  }
+}
