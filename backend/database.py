@@ -32,7 +32,7 @@ from backend.config import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest revision in `backend/postgres/migrations/versions`, known without loading Alembic."""
 VERSION_TABLE = "chat_alembic_version"
 """Not Alembic's default name: another tool's versions may stand in the same database."""

@@ -201,9 +201,10 @@ class Stopping(AppError):
 class ChatError(AppError):
     """A turn that was begun has no answer, and `details.reason` says why, in one word.
 
-    `so_far` says which turn it is and what it has done; it goes into `details` as well.
-    `retry_after` is in seconds. `retryable` is whether the same message sent again is the same
-    turn and may be answered; by default what `REASONS` says of the reason.
+    `so_far` says which turn it is and what it has done; it goes into `details` as well. `message`
+    is the sentence on record, where something was done. `retry_after` is in seconds. `retryable`
+    is whether the same message sent again is the same turn and may be answered; by default what
+    `REASONS` says of the reason.
     """
 
     REASONS: Mapping[str, bool] = {}
@@ -214,12 +215,14 @@ class ChatError(AppError):
         so_far: Mapping[str, Any],
         reason: str | None = None,
         *,
+        message: str | None = None,
         retry_after: int | None = None,
         retryable: bool | None = None,
     ) -> None:
         reason = reason or next(iter(self.REASONS))
         retryable = self.REASONS[reason] if retryable is None else retryable
         super().__init__(
+            message,
             details={**so_far, "reason": reason, "retryable": retryable},
             headers={} if retry_after is None else {"Retry-After": str(max(1, retry_after))},
         )

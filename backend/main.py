@@ -26,6 +26,7 @@ from backend.rate_limiter import RateLimitHeaders, RateLimits
 from backend.routes import chat, conversations, docs, health, messages, models, tasks, usage
 from backend.turns.afterwork import keep_afterwork
 from backend.turns.leases import keep_leases
+from backend.turns.runs import Runs
 from backend.turns.runtime import Runtime
 from backend.web.envelope import install_error_handlers
 from backend.web.logs import configure_logging
@@ -99,6 +100,10 @@ async def _open_database(app: FastAPI, settings: Settings, stack: AsyncExitStack
     stack.push_async_callback(engine.dispose)
     await create_db_and_tables(engine)
     app.state.engine = engine
+    app.state.lease_engine = create_engine(
+        settings.model_copy(update={"database_pool_size": 1}), url
+    )
+    stack.push_async_callback(app.state.lease_engine.dispose)
     app.state.sessions = create_sessions(engine)
     app.state.autocommit_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -110,12 +115,16 @@ async def _open_runtime(
     providers = await stack.enter_async_context(open_providers(settings, model))
     # one connection is always left for the other routes
     places = asyncio.Semaphore(settings.database_pool_size - 1)
+    runs = Runs()
+    lease_engine = app.state.lease_engine.execution_options(isolation_level="AUTOCOMMIT")
+    await stack.enter_async_context(keep_leases(lease_engine, runs))
+    stack.push_async_callback(runs.end)
     return Runtime(
         settings,
         app.state.sessions,
         autocommit,
         providers,
-        await stack.enter_async_context(keep_leases(app.state.sessions)),
+        runs,
         places,
         await stack.enter_async_context(keep_afterwork(settings, autocommit, providers, places)),
     )

@@ -222,6 +222,7 @@ class Message(SQLModel, table=True):
             unique=True,
         ),
         _partial("ix_messages_user_unfinished", "user_id", "id", where="status <> 'complete'"),
+        _partial("ix_messages_user_repeats", "user_id", "id", where="repeats_until IS NOT NULL"),
         _partial("ix_messages_unfinished", "conversation_id", where="status <> 'complete'"),
         _partial("ix_messages_user_answers", "user_id", "created_at", where="role = 'assistant'"),
         _search("ix_messages_search", "content", where="status = 'complete'"),
@@ -261,6 +262,11 @@ class Message(SQLModel, table=True):
     idempotency_key: str | None = Field(
         default=None, sa_column=Column(String(KEY_MAX), nullable=True)
     )
+    repeats_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    """The same text that came before it, without a key, is this turn although it is answered.
+
+    Set when whoever waited for the answer has left, and when a turn that was run again ends.
+    """
     request_hash: str | None = Field(default=None, sa_column=Column(String(64), nullable=True))
     """SHA-256 of the request that brought the key, in hexadecimal."""
     provider: str | None = Field(default=None, sa_column=_word(PROVIDER_MAX))

@@ -1,40 +1,29 @@
 """Which turn a message means: a new one, or one that was begun before.
 
 With a key (`Idempotency-Key`) the client says it. Without one, the client in service sends
-the same text again after a failure, so the same text by the same user means the failed turn,
-where that is the newest of its conversation, or the only one of a conversation whose id the
-client never learnt.
+the same text again after a failure, and after its connection was lost. So the same text by the
+same user means the turn that failed, or whose answer reached nobody, where that is the newest of
+its conversation, or the only one of a conversation whose id the client never learnt.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, exists, func, null, select, update
+from sqlalchemy import Row, TextClause, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.conversations.messages import DEAD, conversations, messages
-from backend.conversations.tool_calls import ToolCall, load_calls
+from backend.conversations.tool_calls import load_calls
 from backend.database import execute
 from backend.errors import AlreadyUndone, ConversationNotFound, ValidationFailed
-from backend.journal.quotas import Quota, admit_turn
-from backend.journal.turns import Turn, TurnRequest, begin_turn, take_up
+from backend.journal.quotas import Quota, admit_turn, lock_user
+from backend.journal.requests import Answer, TurnRequest
+from backend.journal.statements import RETRY_WINDOW
+from backend.journal.turns import Turn, begin_turn, take_up
 from backend.models import ID_MAX, MessageStatus
 
 KEY_LIFE = timedelta(hours=24)
-RETRY_WINDOW = timedelta(minutes=10)
-"""How long after its failure a turn is taken up by its text alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The turn was finished before; this is its answer."""
-
-    conversation_id: int
-    message_id: int
-    created_at: datetime
-    response: str
-    calls: list[ToolCall]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,69 +31,81 @@ class Busy:
     """The turn is being run, by all that is known; who asks again later is told more."""
 
     message_id: int
+    attempt: int
     lease_until: datetime
+    joined: bool
+    """Whether it is the turn that was meant; else that is not clear yet."""
 
 
-_now = func.clock_timestamp()
-_FOUND = (
-    messages.c.id,
-    messages.c.conversation_id,
-    messages.c.attempt,
-    messages.c.status,
-    messages.c.created_at,
-    messages.c.lease_until,
-    DEAD.label("dead"),
-)
-_KEYED = (
-    select(
-        *_FOUND,
-        messages.c.content,
-        messages.c.tool_calls_json,
-        messages.c.request_hash,
-        messages.c.undone_at,
-        (messages.c.created_at < _now - KEY_LIFE).label("expired"),
-        conversations.c.deleted_at.is_not(None).label("deleted"),
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a process knows of runs, so that a look at the rows tells it more."""
+
+    here: Collection[tuple[int, int]] = ()
+    """Message and attempt of the runs of this process."""
+    untaken: Callable[[], list[int]] = list
+    """Messages whose answer nobody here waits for any more, whatever their rows say yet."""
+    leases: dict[tuple[int, int], datetime] = field(default_factory=dict)
+    """The first lease seen of each run; a later one proves that its process lives."""
+
+    def lives(self, message_id: int, attempt: int, lease_until: datetime) -> bool:
+        run = message_id, attempt
+        return run in self.here or lease_until > self.leases.setdefault(run, lease_until)
+
+
+# the lease as in `conversations.messages.DEAD`
+_FOUND = """
+    m.id, m.conversation_id, m.attempt, m.status, m.created_at, m.lease_until,
+    m.content, m.tool_calls_json, m.repeats_until IS NOT NULL AS repeats,
+    m.status = 'running' AND coalesce(m.lease_until, m.created_at) < clock_timestamp() AS dead
+"""
+_FIND_KEYED = text(f"""
+    SELECT {_FOUND}, m.request_hash, m.undone_at, c.deleted_at IS NOT NULL AS deleted,
+           m.created_at < clock_timestamp() - interval '{KEY_LIFE.total_seconds():g} s' AS expired
+    FROM messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.user_id = :owner AND m.idempotency_key = :key
+    FOR UPDATE OF m
+""")
+_FORGET_KEY = text("UPDATE messages SET idempotency_key = NULL WHERE id = :message")
+
+
+def _find_twin(place: str) -> TextClause:
+    """The turn of the same text in a place, if it has failed, runs, or reached nobody.
+
+    What came before its answer was there, `waited` seconds ago, was not said after it.
+    """
+    return text(f"""
+        SELECT {_FOUND}
+        FROM messages m
+        JOIN messages asked ON asked.id = m.reply_to
+        JOIN conversations c ON c.id = m.conversation_id
+        WHERE m.user_id = :owner AND asked.content = :text AND c.deleted_at IS NULL
+          -- what is recorded there does not stand any more
+          AND m.undone_at IS NULL
+          AND (
+            m.status <> 'complete' AND coalesce(m.ended_at, m.lease_until)
+              > clock_timestamp() - interval '{RETRY_WINDOW.total_seconds():g} s'
+            OR m.status = 'complete' AND m.repeats_until
+              > statement_timestamp() - make_interval(secs => :waited)
+            OR m.status = 'complete' AND m.id = ANY(CAST(:untaken AS bigint[]))
+          )
+          AND NOT EXISTS (
+            SELECT FROM messages later
+            WHERE later.conversation_id = m.conversation_id AND later.id > m.id
+          )
+          AND {place}
+        ORDER BY m.id DESC LIMIT 1
+        FOR UPDATE OF m
+    """)
+
+
+_FIND_TWIN_HERE = _find_twin("m.conversation_id = :conversation")
+_FIND_TWIN_ALONE = _find_twin("""
+    NOT EXISTS (
+      SELECT FROM messages earlier
+      WHERE earlier.conversation_id = m.conversation_id AND earlier.id < m.reply_to
     )
-    .join(conversations, conversations.c.id == messages.c.conversation_id)
-    .where(
-        messages.c.user_id == bindparam("owner"),
-        messages.c.idempotency_key == bindparam("key"),
-    )
-    .with_for_update(of=messages)
-)
-_FORGET_KEY = (
-    update(messages).where(messages.c.id == bindparam("message")).values(idempotency_key=null())
-)
-_asked = messages.alias("asked")
-_before = messages.alias("before")
-_later = messages.alias("later")
-_TWIN = (
-    select(*_FOUND)
-    .join(_asked, _asked.c.id == messages.c.reply_to)
-    .join(conversations, conversations.c.id == messages.c.conversation_id)
-    .where(
-        messages.c.user_id == bindparam("owner"),
-        messages.c.status != MessageStatus.COMPLETE.value,
-        # what is recorded there does not stand any more
-        messages.c.undone_at.is_(None),
-        _asked.c.content == bindparam("text"),
-        conversations.c.deleted_at.is_(None),
-        func.coalesce(messages.c.ended_at, messages.c.lease_until) > _now - RETRY_WINDOW,
-        ~exists().where(
-            _later.c.conversation_id == messages.c.conversation_id, _later.c.id > messages.c.id
-        ),
-    )
-    .order_by(messages.c.id.desc())
-    .limit(1)
-    .with_for_update(of=messages)
-)
-_TWIN_HERE = _TWIN.where(messages.c.conversation_id == bindparam("conversation"))
-_TWIN_ALONE = _TWIN.where(
-    ~exists().where(
-        _before.c.conversation_id == messages.c.conversation_id,
-        _before.c.id < messages.c.reply_to,
-    )
-)
+""")
 
 
 async def begin_or_resume(
@@ -114,13 +115,14 @@ async def begin_or_resume(
     *,
     history_limit: int,
     quota: Quota,
-    alive: dict[int, datetime | None],
-) -> Turn | Answered | Busy:
+    known: Known,
+    waited: float,
+) -> Turn | Answer | Busy:
     """Begin the turn that `request` means, or say why it need not, or cannot yet, be run.
 
-    `alive` are the messages that are known to be running: by this process (None), or under
-    the lease that was seen before. Without a key only proof of death makes a message that
-    looks like a running one a retry of it, and only proof of life makes it a new one.
+    `waited` is for how many seconds the request has been here. Without a key the same text joins
+    a turn that is run again, or that nobody waits for. Of another that seems to run, only proof
+    of death makes it a retry of that, and only proof of life a message of its own.
 
     Raises:
         ConversationNotFound: not there, deleted, or someone else's.
@@ -130,44 +132,53 @@ async def begin_or_resume(
         BudgetSpent: the user's tokens of the day are.
         IntegrityError: the same key came at the same moment; look again.
     """
-    found = await _keyed(session, user_id, request)
-    if request.key is None:
-        found = await _twin(session, user_id, request)
-        if found is not None and _lives(found, alive):
-            found = None
+    if request.conversation_id is not None and not 0 < request.conversation_id <= ID_MAX:
+        raise ConversationNotFound
+    # a user's messages wait for each other here, so that each finds what the one before began
+    await lock_user(session, user_id)
+    if request.key is not None:
+        found = await _keyed(session, user_id, request)
+    else:
+        found = await _twin(session, user_id, request, known, waited)
     if found is None:
         await admit_turn(session, user_id, quota)
         return await begin_turn(session, user_id, request, history_limit=history_limit)
     if found.status == MessageStatus.COMPLETE:
-        calls = load_calls(found.tool_calls_json)
-        return Answered(found.conversation_id, found.id, found.created_at, found.content, calls)
+        return _answer(found)
     if found.status == MessageStatus.RUNNING and not found.dead:
-        return Busy(found.id, found.lease_until)
+        joined = request.key is not None or _joins(found, known)
+        return Busy(found.id, found.attempt, found.lease_until, joined)
     await admit_turn(session, user_id, quota)
-    return await take_up(session, found.id, found.attempt, history_limit=history_limit)
+    return await take_up(
+        session, found.conversation_id, found.id, found.attempt, history_limit=history_limit
+    )
 
 
-def _lives(found: Row[*tuple[Any, ...]], alive: dict[int, datetime | None]) -> bool:
-    if found.status != MessageStatus.RUNNING or found.dead or found.id not in alive:
-        return False
-    seen = alive[found.id]
-    return bool(seen is None or found.lease_until > seen)
+def _answer(found: Row[*tuple[Any, ...]]) -> Answer:
+    return Answer(
+        found.conversation_id,
+        found.id,
+        found.attempt,
+        found.created_at,
+        found.content,
+        load_calls(found.tool_calls_json),
+        replayed=True,
+        untaken=found.repeats,
+    )
 
 
 async def _keyed(
     session: AsyncSession, user_id: str, request: TurnRequest
 ) -> Row[*tuple[Any, ...]] | None:
     """The turn begun under the request's key in the last 24 hours, locked."""
-    if request.key is None:
-        return None
-    found = await execute(session, _KEYED, {"owner": user_id, "key": request.key})
+    found = await execute(session, _FIND_KEYED, {"owner": user_id, "key": request.key})
     row = found.one_or_none()
     if row is None:
         return None
     if row.expired:
         await execute(session, _FORGET_KEY, {"message": row.id})
         return None
-    if row.request_hash != request.hash:
+    if not request.is_under_key(row.request_hash, row.conversation_id):
         raise ValidationFailed(
             "This Idempotency-Key came with another request before.",
             details=[
@@ -186,15 +197,25 @@ async def _keyed(
 
 
 async def _twin(
-    session: AsyncSession, user_id: str, request: TurnRequest
+    session: AsyncSession, user_id: str, request: TurnRequest, known: Known, waited: float
 ) -> Row[*tuple[Any, ...]] | None:
-    """The unfinished turn that the same text without a key means, locked."""
-    values: dict[str, object] = {"owner": user_id, "text": request.text}
-    if request.conversation_id is None:
-        found = await execute(session, _TWIN_ALONE, values)
-    elif 0 < request.conversation_id <= ID_MAX:
+    """The turn that the same text without a key means, or may yet prove to mean; locked."""
+    values: dict[str, object] = {
+        "owner": user_id,
+        "text": request.text,
+        "waited": waited,
+        "untaken": known.untaken(),
+    }
+    statement = _FIND_TWIN_ALONE
+    if request.conversation_id is not None:
         values["conversation"] = request.conversation_id
-        found = await execute(session, _TWIN_HERE, values)
-    else:
-        raise ConversationNotFound
-    return found.one_or_none()
+        statement = _FIND_TWIN_HERE
+    row = (await execute(session, statement, values)).one_or_none()
+    if row is None or row.status != MessageStatus.RUNNING or row.dead or _joins(row, known):
+        return row
+    return None if known.lives(row.id, row.attempt, row.lease_until) else row
+
+
+def _joins(row: Row[*tuple[Any, ...]], known: Known) -> bool:
+    """Whether the same text without a key is this running turn, and no message of its own."""
+    return bool(row.attempt > 1 or row.repeats or row.id in known.untaken())

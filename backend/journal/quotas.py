@@ -37,7 +37,7 @@ class TokensToday:
     seconds_left: int
 
 
-_LOCK = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:owner))")
+_LOCK_USER = text("SELECT pg_advisory_xact_lock(:namespace, hashtext(:owner))")
 # the lease as in `conversations.DEAD`; the constants are written out so that the
 # partial indexes serve whatever is prepared
 _RUNNING = text("""
@@ -58,8 +58,16 @@ _TODAY = text("""
 """)
 
 
+async def lock_user(session: AsyncSession, user_id: str) -> None:
+    """Have the user's beginnings wait for each other until they are committed.
+
+    A statement of its own: one that looks as well would see what was there before it waited.
+    """
+    await execute(session, _LOCK_USER, {"namespace": _NAMESPACE, "owner": user_id})
+
+
 async def admit_turn(session: AsyncSession, user_id: str, quota: Quota) -> None:
-    """Let a turn of the user begin in this transaction, before anything of it is written.
+    """Let a turn of the user begin in this transaction, which has locked the user.
 
     Raises:
         BudgetSpent: the day's tokens are used.
@@ -67,9 +75,6 @@ async def admit_turn(session: AsyncSession, user_id: str, quota: Quota) -> None:
     """
     if quota.tokens_a_day is not None:
         _judge_budget(await tokens_today(session, user_id), quota.tokens_a_day)
-    # the user's beginnings wait for each other until they are committed; one statement that
-    # counts as well would count what was there before it waited
-    await execute(session, _LOCK, {"namespace": _NAMESPACE, "owner": user_id})
     running = (await execute(session, _RUNNING, {"owner": user_id})).scalar_one()
     if running >= quota.turns_at_once:
         raise TooManyTurns(

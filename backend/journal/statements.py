@@ -1,213 +1,127 @@
-"""The statements of a turn, told once: SQLAlchemy compiles each the first time it is run.
+"""The statements of a turn, as the database is told them.
 
 A run writes to its assistant's row under its own attempt and only while the row is running,
 which is what keeps out a run that was given up.
 """
 
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import (
-    CTE,
-    BigInteger,
-    BindParameter,
-    Integer,
-    Interval,
-    Select,
-    Text,
-    and_,
-    bindparam,
-    func,
-    insert,
-    literal,
-    null,
-    select,
-    true,
-    update,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
-
-from backend.conversations.messages import OWNED, conversations, messages
-from backend.models import MessageStatus, Role
+from sqlalchemy import TextClause, text
 
 LEASE = timedelta(seconds=6)
 """How long a run counts as alive after its process last said so."""
+RETRY_WINDOW = timedelta(minutes=10)
+"""How long after its failure, or after its answer reached nobody, a turn is known by its text."""
 
-_lease_end = func.clock_timestamp() + literal(LEASE, Interval)
-_OPENED = (
-    conversations.c.id,
-    conversations.c.message_count,
-    conversations.c.title,
-    conversations.c.provider,
-    conversations.c.model,
-    conversations.c.context_from,
-    conversations.c.summary,
-    conversations.c.summary_to,
-)
-_SPENT: dict[str, BindParameter[Any]] = {
-    "provider": bindparam("answered_by"),
-    "model": bindparam("answered_with"),
-    "input_tokens": bindparam("spent_input"),
-    "cached_tokens": bindparam("spent_cached"),
-    "output_tokens": bindparam("spent_output"),
-}
+_LEASE_END = f"clock_timestamp() + interval '{LEASE.total_seconds():g} s'"
+_WINDOW_END = f"clock_timestamp() + interval '{RETRY_WINDOW.total_seconds():g} s'"
+_OPENED = "id, message_count, title, provider, model, context_from, summary, summary_to"
+_SPENT = """
+    provider = :provider, model = :model,
+    input_tokens = :input_tokens, cached_tokens = :cached_tokens, output_tokens = :output_tokens
+"""
 """Who answers a turn and what its runs have cost so far, at each of their writes."""
 
 
-def _begin(opened: CTE) -> Select[*tuple[Any, ...]]:
+def _begin(opened: str) -> TextClause:
     """Both rows of a turn written in the conversation that `opened` makes or finds.
 
     One statement: it locks the conversation's row, so turns that begin at once in it queue here
     and each pair of rows stays together.
     """
-    asked = (
-        insert(messages)
-        .from_select(
-            ["conversation_id", "user_id", "role", "content", "status"],
-            select(
-                opened.c.id,
-                bindparam("owner", type_=Text),
-                literal(Role.USER.value, Text),
-                bindparam("text", type_=Text),
-                literal(MessageStatus.COMPLETE.value, Text),
-            ),
+    return text(f"""
+        WITH opened AS ({opened} RETURNING {_OPENED}),
+        asked AS (
+          INSERT INTO messages (conversation_id, user_id, role, content, status)
+          SELECT id, :owner, 'user', :text, 'complete' FROM opened
+          RETURNING id
+        ),
+        answer AS (
+          INSERT INTO messages (conversation_id, user_id, role, content, status,
+                                reply_to, lease_until, idempotency_key, request_hash)
+          SELECT opened.id, :owner, 'assistant', '', 'running',
+                 asked.id, {_LEASE_END}, :key, :hash
+          FROM opened, asked
+          RETURNING id AS message_id, reply_to, created_at
         )
-        .returning(messages.c.id)
-        .cte("asked")
-    )
-    answer = (
-        insert(messages)
-        .from_select(
-            [
-                "conversation_id",
-                "user_id",
-                "role",
-                "content",
-                "status",
-                "reply_to",
-                "lease_until",
-                "idempotency_key",
-                "request_hash",
-            ],
-            select(
-                opened.c.id,
-                bindparam("owner", type_=Text),
-                literal(Role.ASSISTANT.value, Text),
-                literal("", Text),
-                literal(MessageStatus.RUNNING.value, Text),
-                asked.c.id,
-                _lease_end,
-                bindparam("key", type_=Text),
-                bindparam("hash", type_=Text),
-            ).select_from(opened.join(asked, true())),
-        )
-        .returning(messages.c.id, messages.c.reply_to, messages.c.created_at)
-        .cte("answer")
-    )
-    return select(
-        *opened.c,
-        answer.c.id.label("message_id"),
-        answer.c.reply_to,
-        answer.c.created_at,
-    ).select_from(opened.join(answer, true()))
+        SELECT * FROM opened, answer
+    """)
 
 
-BEGIN_NEW = _begin(
-    insert(conversations)
-    .values(user_id=bindparam("owner"), message_count=2)
-    .returning(*_OPENED)
-    .cte("opened")
-)
-BEGIN_HERE = _begin(
-    update(conversations)
-    .where(OWNED)
-    # a new message fetches the conversation back from the archive
-    .values(message_count=conversations.c.message_count + 2, archived_at=null())
-    .returning(*_OPENED)
-    .cte("opened")
-)
-_MINE = and_(
-    messages.c.id == bindparam("message"),
-    messages.c.attempt == bindparam("of_attempt"),
-)
-_RUNNING = and_(_MINE, messages.c.status == MessageStatus.RUNNING)
-TAKE_UP = (
-    update(messages)
-    .where(_MINE, conversations.c.id == messages.c.conversation_id)
-    .values(
-        status=MessageStatus.RUNNING.value,
-        attempt=messages.c.attempt + 1,
-        lease_until=_lease_end,
-        ended_at=null(),
+BEGIN_NEW = _begin("INSERT INTO conversations (user_id, message_count) VALUES (:owner, 2)")
+# a new message fetches the conversation back from the archive
+BEGIN_HERE = _begin("""
+    UPDATE conversations SET message_count = message_count + 2, archived_at = NULL
+    WHERE id = :conversation AND user_id = :owner AND deleted_at IS NULL
+""")
+FETCH_BACK = text(f"""
+    UPDATE conversations SET archived_at = NULL WHERE id = :conversation RETURNING {_OPENED}
+""")
+"""The conversation of a turn that is taken up, locked before the turn is seen to run again.
+
+So whoever moves the context on, under the same lock, either sees that it runs or is seen.
+"""
+TAKE_UP = text(f"""
+    UPDATE messages
+    SET status = 'running', attempt = attempt + 1, lease_until = {_LEASE_END},
+        ended_at = NULL, repeats_until = NULL
+    WHERE id = :message AND attempt = :attempt
+    RETURNING id AS message_id, attempt, reply_to, created_at, tool_calls_json,
+              input_tokens, cached_tokens, output_tokens
+""")
+JOURNAL = text(f"""
+    UPDATE messages SET tool_calls_json = :calls, content = :content, {_SPENT}
+    WHERE id = :message AND attempt = :attempt AND status = 'running'
+    RETURNING id
+""")
+# also where it is complete: the first try may have been committed and its word lost
+FINISH = text(f"""
+    WITH answered AS (
+      UPDATE messages
+      SET content = :answer, status = 'complete', ended_at = clock_timestamp(), {_SPENT},
+          repeats_until = CASE
+            WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END}
+            WHEN attempt > 1 THEN clock_timestamp()
+          END
+      WHERE id = :message AND attempt = :attempt AND status <> 'failed'
+      RETURNING conversation_id
     )
-    .returning(
-        *_OPENED,
-        messages.c.id.label("message_id"),
-        messages.c.attempt,
-        messages.c.reply_to,
-        messages.c.created_at,
-        messages.c.tool_calls_json,
-        messages.c.input_tokens,
-        messages.c.cached_tokens,
-        messages.c.output_tokens,
-    )
-)
-FETCH_BACK = (
-    update(conversations)
-    .where(
-        conversations.c.id == bindparam("conversation"),
-        conversations.c.archived_at.is_not(None),
-    )
-    .values(archived_at=null())
-)
-"""What a new message does in the statement of its own, for a turn that is taken up."""
-JOURNAL = (
-    update(messages)
-    .where(_RUNNING)
-    .values(tool_calls_json=bindparam("calls"), content=bindparam("so_far"), **_SPENT)
-    .returning(messages.c.id)
-)
-_ANSWERED = (
-    update(messages)
-    # also where it is complete: the first try may have been committed and its word lost
-    .where(_MINE, messages.c.status != MessageStatus.FAILED)
-    .values(
-        content=bindparam("answer"),
-        status=MessageStatus.COMPLETE.value,
-        ended_at=func.clock_timestamp(),
-        **_SPENT,
-    )
-    .returning(messages.c.conversation_id)
-    .cte("answered")
-)
-FINISH = (
-    update(conversations)
-    .where(conversations.c.id == _ANSWERED.c.conversation_id)
-    .values(
-        updated_at=func.clock_timestamp(),
-        title=func.coalesce(conversations.c.title, bindparam("named", type_=Text)),
-    )
-    .returning(conversations.c.id)
-)
-FAIL = (
-    update(messages)
-    .where(_RUNNING)
-    .values(status=MessageStatus.FAILED.value, ended_at=func.clock_timestamp(), **_SPENT)
-)
-RECORD = select(messages.c.tool_calls_json).where(messages.c.id == bindparam("message"))
-_held = (
-    func.unnest(
-        bindparam("messages", type_=ARRAY(BigInteger)), bindparam("attempts", type_=ARRAY(Integer))
-    )
-    .table_valued("message", "attempt")
-    .render_derived(name="held")
-)
-RENEW = (
-    update(messages)
-    .where(
-        messages.c.id == _held.c.message,
-        messages.c.attempt == _held.c.attempt,
-        messages.c.status == MessageStatus.RUNNING,
-    )
-    .values(lease_until=_lease_end)
-)
+    UPDATE conversations
+    SET updated_at = clock_timestamp(), title = coalesce(title, CAST(:title AS text))
+    FROM answered
+    WHERE id = answered.conversation_id
+    RETURNING context_from
+""")
+FAIL = text(f"""
+    UPDATE messages SET status = 'failed', ended_at = clock_timestamp(), {_SPENT}
+    WHERE id = :message AND attempt = :attempt AND status = 'running'
+""")
+FAIL_UNCOUNTED = text("""
+    UPDATE messages SET status = 'failed', ended_at = clock_timestamp()
+    WHERE id = :message AND attempt = :attempt AND status = 'running'
+""")
+RECORD = text("""
+    SELECT status, attempt, content, tool_calls_json, repeats_until IS NOT NULL AS repeats
+    FROM messages WHERE id = :message
+""")
+UNTAKEN = text(f"""
+    UPDATE messages SET repeats_until = {_WINDOW_END}
+    WHERE id = :message AND attempt = :attempt AND status <> 'failed'
+""")
+TAKEN = text("""
+    UPDATE messages SET repeats_until = clock_timestamp()
+    WHERE id = :message AND attempt = :attempt AND status = 'complete'
+""")
+RENEW = text(f"""
+    UPDATE messages SET lease_until = {_LEASE_END}
+    FROM (
+      SELECT id FROM messages
+      JOIN unnest(CAST(:messages AS bigint[]), CAST(:attempts AS integer[]))
+        AS held (message, attempt) ON id = message AND messages.attempt = held.attempt
+      WHERE status = 'running'
+      FOR UPDATE OF messages SKIP LOCKED
+    ) AS unlocked
+    WHERE messages.id = unlocked.id
+    RETURNING messages.id
+""")
+"""A row that someone has locked is not waited for: the others' leases would lapse meanwhile."""

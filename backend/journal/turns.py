@@ -3,9 +3,9 @@
 A turn is two rows born together, the person's and the assistant's, committed before the
 model is asked. The assistant's row is then the run's journal: `record_call` writes each tool
 call into it in the transaction of the call's own change, and with it the sentence that is
-true if nothing more comes. `finish_turn` replaces that sentence with the answer, `fail_turn`
-leaves it. `backend.journal.begin` finds the turn that a repeated message means, and
-`take_up` begins another attempt at it, in the same rows.
+true if nothing more comes. `backend.journal.ending` replaces that sentence with the answer, or
+leaves it. `backend.journal.begin` finds the turn that a repeated message means, and `take_up`
+begins another attempt at it, in the same rows.
 
 While a run is under way its process renews the row's lease; a running row whose lease has
 lapsed is taken as failed, and nothing has to sweep. Every write of a run names its attempt,
@@ -15,14 +15,13 @@ Nothing here commits: the caller's transaction does.
 """
 
 import asyncio
-import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.conversations.messages import StoredMessage, read_messages
@@ -36,26 +35,8 @@ from backend.conversations.tool_calls import (
 from backend.database import execute
 from backend.errors import ConversationNotFound
 from backend.journal import statements
+from backend.journal.requests import TurnRequest
 from backend.journal.spending import Spending
-from backend.models import ID_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
-    """A message to be answered: in a conversation or a new one, with the client's key or none."""
-
-    conversation_id: int | None
-    text: str
-    key: str | None = None
-    zone: str = "UTC"
-    """The person's time zone; the same message from another zone is the same turn."""
-
-    @property
-    def hash(self) -> str | None:
-        """Tells two requests under one key apart; None without a key."""
-        if self.key is None:
-            return None
-        return sha256(json.dumps([self.conversation_id, self.text]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +76,11 @@ class Turn:
     """All that are on record, those of earlier attempts first."""
     earlier: list[ToolCall] = field(default_factory=list)
     """Changes of earlier attempts that this one has not asked for again."""
+    behind: bool = False
+    """Whether the context begins after it already: an old turn that was taken up.
+
+    As it was when it began; once it is answered, as it was then.
+    """
     calling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by a tool call from its first statement to its commit."""
 
@@ -134,32 +120,29 @@ async def begin_turn(
     }
     statement = statements.BEGIN_NEW
     if request.conversation_id is not None:
-        if not 0 < request.conversation_id <= ID_MAX:
-            raise ConversationNotFound
         values["conversation"] = request.conversation_id
         statement = statements.BEGIN_HERE
     row = (await execute(session, statement, values)).one_or_none()
     if row is None:
         raise ConversationNotFound
-    history = []
+    conversation, history = _opened(row), []
     if request.conversation_id is not None:
-        history = await _history(session, row, history_limit)
-    return Turn(_opened(row), row.reply_to, row.message_id, row.created_at, history)
+        history = await _history(session, conversation, row.reply_to, history_limit)
+    return Turn(conversation, row.reply_to, row.message_id, row.created_at, history)
 
 
 async def _history(
-    session: AsyncSession, row: Row[*tuple[Any, ...]], history_limit: int
+    session: AsyncSession, conversation: OpenedConversation, asked_id: int, history_limit: int
 ) -> list[StoredMessage]:
-    limit = READ_TIMES * history_limit
-    since = row.context_from
-    if since is not None and since > row.reply_to:
+    since = conversation.context_from
+    if since is not None and since > asked_id:
         since = None
-    return await read_messages(session, row.id, limit, before=row.reply_to, since=since)
+    limit = READ_TIMES * history_limit
+    return await read_messages(session, conversation.id, limit, before=asked_id, since=since)
 
 
 def _opened(row: Row[*tuple[Any, ...]]) -> OpenedConversation:
-    """For an old turn that is taken up, the summary of what came after it is left out."""
-    opened = OpenedConversation(
+    return OpenedConversation(
         row.id,
         row.message_count,
         row.title,
@@ -169,43 +152,58 @@ def _opened(row: Row[*tuple[Any, ...]]) -> OpenedConversation:
         row.summary,
         row.summary_to,
     )
-    if row.summary_to is not None and row.summary_to > row.reply_to:
-        return replace(opened, summary=None)
-    return opened
+
+
+def is_behind(asked_id: int, context_from: int | None) -> bool:
+    """Whether the turn that began with this message is one that the model is not given any more."""
+    return asked_id < (context_from or 0)
+
+
+def _as_then(conversation: OpenedConversation, asked_id: int) -> OpenedConversation:
+    """For an old turn that is taken up: without the summary, if that tells what came after it."""
+    if conversation.summary_to is not None and conversation.summary_to > asked_id:
+        return replace(conversation, summary=None)
+    return conversation
 
 
 async def take_up(
-    session: AsyncSession, message_id: int, attempt: int, *, history_limit: int
+    session: AsyncSession,
+    conversation_id: int,
+    message_id: int,
+    attempt: int,
+    *,
+    history_limit: int,
 ) -> Turn:
     """Begin the next attempt at a failed turn, whose row the caller has locked."""
-    values = {"message": message_id, "of_attempt": attempt}
+    in_conversation = {"conversation": conversation_id}
+    conversation = _opened((await execute(session, statements.FETCH_BACK, in_conversation)).one())
+    values = {"message": message_id, "attempt": attempt}
     row = (await execute(session, statements.TAKE_UP, values)).one()
-    await execute(session, statements.FETCH_BACK, {"conversation": row.id})
-    history = await _history(session, row, history_limit)
     calls = load_calls(row.tool_calls_json)
     return Turn(
-        _opened(row),
+        _as_then(conversation, row.reply_to),
         row.reply_to,
         message_id,
         row.created_at,
-        history,
+        await _history(session, conversation, row.reply_to, history_limit),
         row.attempt,
         spending=Spending(row.input_tokens, row.cached_tokens, row.output_tokens),
         calls=calls,
         earlier=[call for call in calls if changes([call])],
+        behind=is_behind(row.reply_to, conversation.context_from),
     )
 
 
-def _written(turn: Turn, **values: object) -> dict[str, object]:
+def written(turn: Turn, **values: object) -> dict[str, object]:
     """The values of a write to the turn's row: which attempt, who answers, what it has cost."""
     return values | {
         "message": turn.message_id,
-        "of_attempt": turn.attempt,
-        "answered_by": turn.provider,
-        "answered_with": turn.model,
-        "spent_input": turn.spending.input,
-        "spent_cached": turn.spending.cached,
-        "spent_output": turn.spending.output,
+        "attempt": turn.attempt,
+        "provider": turn.provider,
+        "model": turn.model,
+        "input_tokens": turn.spending.input,
+        "cached_tokens": turn.spending.cached,
+        "output_tokens": turn.spending.output,
     }
 
 
@@ -216,36 +214,16 @@ async def record_call(session: AsyncSession, turn: Turn, call: ToolCall) -> None
         TurnClosed: the turn is over or another attempt has begun; the change must not stay.
     """
     calls = [*turn.calls, call]
-    values = _written(turn, calls=dump_calls(calls), so_far=unfinished_answer(calls))
+    values = written(turn, calls=dump_calls(calls), content=unfinished_answer(calls))
     if (await execute(session, statements.JOURNAL, values)).one_or_none() is None:
         raise TurnClosed
 
 
-async def finish_turn(
-    session: AsyncSession, turn: Turn, answer: str, title: str | None = None
-) -> None:
-    """Write the answer in place of the journal's sentence and move the conversation up.
+async def renew_leases(connection: AsyncConnection, runs: Collection[tuple[int, int]]) -> set[int]:
+    """Say that the runs behind these rows, each a message's id and an attempt, are alive.
 
-    `title` becomes the conversation's, where it has none.
-    Doing it again changes nothing, so it can be tried again when a connection was lost.
-
-    Raises:
-        TurnClosed: the turn was closed, or taken up, by someone else.
+    The ids of the rows that say so now; the others are closed, or locked by someone.
     """
-    if (
-        await execute(session, statements.FINISH, _written(turn, answer=answer, named=title))
-    ).one_or_none() is None:
-        raise TurnClosed
-
-
-async def fail_turn(session: AsyncSession, turn: Turn) -> list[ToolCall]:
-    """Close the turn as failed, leaving what its journal says; the calls that are on record."""
-    await execute(session, statements.FAIL, _written(turn))
-    found = await execute(session, statements.RECORD, {"message": turn.message_id})
-    return load_calls(found.scalar_one())
-
-
-async def renew_leases(session: AsyncSession, turns: Iterable[tuple[int, int]]) -> None:
-    """Say that the runs behind these rows, each a message's id and an attempt, are alive."""
-    ids, attempts = zip(*turns, strict=True)
-    await execute(session, statements.RENEW, {"messages": list(ids), "attempts": list(attempts)})
+    ids, attempts = zip(*runs, strict=True)
+    values = {"messages": list(ids), "attempts": list(attempts)}
+    return set((await connection.execute(statements.RENEW, values)).scalars())

@@ -4,18 +4,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 
-from backend.auth import CurrentUser, SignedInRoute
+from backend.auth import CurrentUser
 from backend.conversations.messages import conversation_number
-from backend.journal.begin import Answered
-from backend.journal.turns import TurnRequest
+from backend.journal.requests import TurnRequest
 from backend.rate_limiter import rate_limit
+from backend.routes.answering import AnswerRoute, ClientDep
 from backend.routes.runtime import RuntimeDep
 from backend.schemas.chat import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
 from backend.schemas.conversations import ChatAnswer, ChatContent
 from backend.turns.take import take_turn
 from backend.web.openapi import CHAT_ERRORS, CHAT_LINKS
 
-router = APIRouter(prefix="/api", tags=["chat"], route_class=SignedInRoute)
+router = APIRouter(prefix="/api", tags=["chat"], route_class=AnswerRoute)
 
 Key = Annotated[
     IdempotencyKey | None,
@@ -42,23 +42,24 @@ async def chat(
     body: ChatRequest,
     user_id: CurrentUser,
     runtime: RuntimeDep,
+    client: ClientDep,
     idempotency_key: Key = None,
     time_zone: TimeZone = "UTC",
 ) -> ChatResponse:
     """Take one turn: the message and what the assistant does and answers are saved.
 
     Once the turn has begun the message is kept and what was done is on record, whatever happens
-    after; the same message again, after a failure or under the same key, is the same turn.
+    after; the same message again, after a failure or under the same key, is the same answer.
     """
     asked = TurnRequest(body.conversation_id, body.message, idempotency_key, time_zone)
-    turn = await take_turn(runtime, user_id, asked)
-    if isinstance(turn, Answered):
+    answer = await take_turn(runtime, user_id, asked, client)
+    if answer.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return ChatResponse.model_validate(
         {
-            "conversation_id": turn.conversation_id,
-            "response": turn.response,
-            "tool_calls": turn.calls or None,
+            "conversation_id": answer.conversation_id,
+            "response": answer.response,
+            "tool_calls": answer.calls or None,
         }
     )
 
@@ -76,22 +77,23 @@ async def chat_here(
     body: ChatContent,
     user_id: CurrentUser,
     runtime: RuntimeDep,
+    client: ClientDep,
     idempotency_key: Key = None,
     time_zone: TimeZone = "UTC",
 ) -> ChatAnswer:
     """The same turn as that of `POST /api/chat`; what is answered is the assistant's message."""
     number = conversation_number(conversation_id)
     asked = TurnRequest(number, body.content, idempotency_key, time_zone)
-    turn = await take_turn(runtime, user_id, asked)
-    if isinstance(turn, Answered):
+    answer = await take_turn(runtime, user_id, asked, client)
+    if answer.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return ChatAnswer.model_validate(
         {
-            "id": turn.message_id,
-            "content": turn.response,
-            "tool_calls": turn.calls or None,
-            "tools_executed": list(dict.fromkeys(call["tool"] for call in turn.calls)),
-            "created_at": turn.created_at,
-            "conversation_id": turn.conversation_id,
+            "id": answer.message_id,
+            "content": answer.response,
+            "tool_calls": answer.calls or None,
+            "tools_executed": list(dict.fromkeys(call["tool"] for call in answer.calls)),
+            "created_at": answer.created_at,
+            "conversation_id": answer.conversation_id,
         }
     )

@@ -19,26 +19,34 @@ class Place:
         self._held = False
 
     async def __aenter__(self) -> Self:
-        await self._take()
+        await self.take()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._held:
             self._give_up()
 
+    def pass_on(self) -> "Place":
+        """The same place for another task to hold; this one does not any more."""
+        other = Place(self._places)
+        self._held, other._held = False, True
+        return other
+
     @asynccontextmanager
     async def free(self) -> AsyncIterator[None]:
         """Wait for something outside without the place, then queue for one again.
 
-        A run that is cancelled while it waits does not queue: it only has to be closed.
+        A run whose wait ends badly does not queue here: it may not need one again.
         """
         self._give_up()
         yield
-        await self._take()
+        await self.take()
 
-    async def _take(self) -> None:
-        await self._places.acquire()
-        self._held = True
+    async def take(self) -> None:
+        """Queue for a place, unless this one is held."""
+        if not self._held:
+            await self._places.acquire()
+            self._held = True
 
     def _give_up(self) -> None:
         self._held = False

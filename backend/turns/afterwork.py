@@ -93,7 +93,7 @@ class Afterwork:
             message = _first_message(context, text)
             jobs.append(partial(self._name, model, turn, message, answer))
         this = _this_turn(turn, context.budget, text, answer)
-        if _is_behind(turn):
+        if turn.behind:
             return [*jobs, partial(self._add, turn, this)] if changes(turn.calls) else jobs
         turns = [*context.read, this]
         if start := self._first_kept(turns, context.budget):
@@ -112,7 +112,7 @@ class Afterwork:
         So a conversation whose model takes less than is known of it gets out of that by itself.
         """
         start = min(context.start, len(context.read) - 1)
-        if start > 0 and not _is_behind(turn):
+        if start > 0 and not turn.behind:
             job = partial(self._remember, None, turn, context.read, start, context.budget)
             self._start(turn, [job])
 
@@ -129,7 +129,7 @@ class Afterwork:
 
         Only what a turn behind the context has done nobody else will say.
         """
-        key = turn.conversation_id, turn.message_id if _is_behind(turn) else 0
+        key = turn.conversation_id, turn.message_id if turn.behind else 0
         if key in self._tasks:
             return
         if self._stopping or len(self._tasks) >= WAITING_MAX:
@@ -212,11 +212,6 @@ class Afterwork:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-
-
-def _is_behind(turn: Turn) -> bool:
-    """Whether it is an old turn that was taken up: the context begins after it already."""
-    return turn.asked_id < (turn.conversation.context_from or 0)
 
 
 def _first_message(context: Context, text: str) -> str:

@@ -7,7 +7,7 @@ from backend.agent.models.catalog import Providers
 from backend.config import Settings
 from backend.database import Sessions
 from backend.turns.afterwork import Afterwork
-from backend.turns.leases import Leases
+from backend.turns.runs import Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,6 @@ class Runtime:
     autocommit: Sessions
     """For what is one statement, and so a transaction by itself."""
     providers: Providers
-    leases: Leases
+    runs: Runs
     places: asyncio.Semaphore
     afterwork: Afterwork

@@ -1,133 +1,87 @@
-"""One turn, from a request to its answer: begin, run, finish; and the honest end of a failure.
+"""One turn, from a request to its answer: begin, run, close.
 
-The four steps stand in `take_turn`. No transaction and no connection is open while the model
-thinks, and a turn holds one of the process's places only while it works.
+A request begins a turn and waits for it; the run is a task of the process, which goes on whoever
+leaves. No transaction and no connection is open while the model thinks, and a run holds one of
+the process's places only while it works.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.agent.chat_agent import ToolStopped, create_agent, run_agent
+from backend.agent.chat_agent import create_agent, run_agent
 from backend.agent.context.budget import budget_of
 from backend.agent.context.build import Context, build_context
 from backend.agent.models.catalog import Choice
 from backend.agent.models.run_model import TOO_LONG, ProviderError, RunModel
 from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
 from backend.agent.tools import create_tools_for_user
-from backend.conversations.tool_calls import ToolCall, as_shown
 from backend.database import open_session
-from backend.errors import (
-    RUNNING_RETRY_S,
-    AIServiceUnavailable,
-    ChatError,
-    ContextTooLong,
-    DatabaseLost,
-    ToolFailed,
-    TooManyTurns,
-    TurnInProgress,
-    TurnInterrupted,
-    TurnTakenUp,
-    is_outage,
-)
-from backend.journal.begin import Answered, Busy, begin_or_resume
+from backend.errors import TooManyTurns, TurnInProgress
+from backend.journal.begin import Busy, Known, begin_or_resume
 from backend.journal.quotas import Quota
+from backend.journal.requests import Answer, TurnRequest
 from backend.journal.statements import LEASE
-from backend.journal.turns import Turn, TurnClosed, TurnRequest, fail_turn, finish_turn
+from backend.journal.turns import Turn
 from backend.models import utc_now
 from backend.tasks import rules as tasks
 from backend.turns.admission import Place
+from backend.turns.closing import Ended, close_run, note_untaken, settle
+from backend.turns.runs import Run, to_its_end
 from backend.turns.runtime import Runtime
+from backend.web.clients import Client
 
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN = 0.2
-"""Seconds between two looks at a turn that another request is running."""
-OUTAGE_PAUSES = (0.1, 0.4, 1.0, 2.0)
-"""Seconds before each further try to end a turn, where the database is away."""
+"""Seconds between two looks at a turn that another process is running."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A turn that this request has run to its answer."""
-
-    conversation_id: int
-    message_id: int
-    created_at: datetime
-    response: str
-    calls: list[ToolCall]
-
-
-async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest) -> Finished | Answered:
+async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest, client: Client) -> Answer:
     """Answer `request`: run its turn, take it up after a failure, or give its answer again.
 
     Raises:
         ConversationNotFound: not there, deleted, or someone else's.
         ValidationFailed: the key came with another request before.
         AlreadyUndone: the keyed turn failed, and what it had done was taken back.
-        TurnInProgress: another request runs the keyed turn, beyond the time limit.
+        TurnInProgress: another request runs the turn, beyond the time limit.
         TooManyTurns: as many of the user's turns are running as may.
         BudgetSpent: the user's tokens of the day are used.
         ChatError: the turn was begun and has no answer; `details` say why, and what was done
             all the same.
     """
     async with Place(runtime.places) as place:
-        begun = await _begin(runtime, place, user_id, request)
-        if isinstance(begun, Answered):
-            return begun
-        turn, day = begun
-        with runtime.leases.hold(turn):
-            try:
-                answer, context = await _run(runtime, place, user_id, request, turn, day)
-                title = runtime.afterwork.title_by_rule(turn, context, request.text)
-                await _end(runtime, lambda session: finish_turn(session, turn, answer, title))
-            except BaseException as error:
-                done = await asyncio.shield(_close_failed(runtime, turn, error))
-                if failure := _failure(turn, request, done, error):
-                    raise failure from error
-                raise
-    runtime.afterwork.begin(turn, context, request.text, answer)
-    return Finished(turn.conversation_id, turn.message_id, turn.created_at, answer, turn.calls)
+        begun = await _begin(runtime, place, user_id, request, client)
+    if isinstance(begun, Run):
+        begun.joined()
+        client.when_left(begun.left)
+        begun = await begun.answer()
+    client.when_answered(partial(settle, runtime, begun))
+    return begun
 
 
 async def _begin(
-    runtime: Runtime, place: Place, user_id: str, request: TurnRequest
-) -> tuple[Turn, str] | Answered:
-    """The turn and the day's context, once it is clear that it is for this request to run it."""
-    alive: dict[int, datetime | None] = {**runtime.leases.messages()}
-    quota = Quota(runtime.settings.chat_concurrency, runtime.settings.daily_token_budget)
+    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, client: Client
+) -> Run | Answer:
+    """The run of the turn that is meant, or its answer, once it is clear which that is."""
     patience = runtime.settings.ai_timeout_seconds
     if request.key is None:
         # what may be a retry is settled when the twin's lease is renewed or lapses
         patience = max(patience, 2 * LEASE.total_seconds())
     deadline = asyncio.get_running_loop().time() + patience
+    known = Known(runtime.runs.held(), runtime.runs.untaken)
     refused = False
     while True:
         looked = asyncio.get_running_loop().time()
+        busy = None
         try:
-            async with runtime.sessions.begin() as session:
-                begun = await begin_or_resume(
-                    session,
-                    user_id,
-                    request,
-                    history_limit=runtime.settings.history_limit,
-                    quota=quota,
-                    alive=alive,
-                )
-                if isinstance(begun, Answered):
-                    return begun
-                if isinstance(begun, Turn):
-                    now = utc_now().astimezone(ZoneInfo(request.zone))
-                    listed = await tasks.open_tasks(session, user_id, OPEN_TASKS_SHOWN, now)
-                    return begun, day_context(now, listed)
-                _note_lease(alive, begun)
+            begun = await begin_run(runtime, place, user_id, request, known, client.waited)
+            if not isinstance(begun, Busy):
+                return begun
+            busy = begun
         except IntegrityError as error:
             # the same key at the same moment: the next look finds the other's turn
             logger.info("two requests under one key", exc_info=error)
@@ -141,17 +95,91 @@ async def _begin(
         if looked > deadline:
             raise TurnInProgress
         async with place.free():
-            await asyncio.sleep(LOOK_AGAIN)
+            await _pause(runtime, busy)
 
 
-def _note_lease(alive: dict[int, datetime | None], busy: Busy) -> None:
-    """Remember the first lease seen; a later one proves that its process lives."""
-    alive.setdefault(busy.message_id, busy.lease_until)
+async def _pause(runtime: Runtime, busy: Busy | None) -> None:
+    """Wait until it is worth another look: not for long, and not past the end of a run here."""
+    run = busy and runtime.runs.find(busy.message_id)
+    if run and run.is_under_way:
+        await run.wait(LOOK_AGAIN)
+    else:
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+async def begin_run(
+    runtime: Runtime,
+    place: Place,
+    user_id: str,
+    request: TurnRequest,
+    known: Known,
+    waited: float,
+) -> Run | Answer | Busy:
+    """Look once which turn `request` means, and start its run where it is for us to run it.
+
+    Between the commit that begins a turn and its run nothing can cut us off. The run takes over
+    `place`.
+    """
+    look = _look(runtime, user_id, request, known, waited)
+    begun = await to_its_end(look, then_strike=True)
+    if not isinstance(begun, tuple):
+        return begun
+    turn, day = begun
+    run = Run(turn, partial(_note_untaken, runtime))
+    runtime.runs.hold(run)
+    run.begin(_carry_out(runtime, place.pass_on(), user_id, request, run, day))
+    return run
+
+
+def _note_untaken(runtime: Runtime, run: Run) -> None:
+    runtime.runs.keep(note_untaken(runtime, *run.key))
+
+
+async def _look(
+    runtime: Runtime, user_id: str, request: TurnRequest, known: Known, waited: float
+) -> tuple[Turn, str] | Answer | Busy:
+    """What `begin_or_resume` says, and with a turn the day's context, in one transaction."""
+    settings = runtime.settings
+    async with runtime.sessions.begin() as session:
+        begun = await begin_or_resume(
+            session,
+            user_id,
+            request,
+            history_limit=settings.history_limit,
+            quota=Quota(settings.chat_concurrency, settings.daily_token_budget),
+            known=known,
+            waited=waited,
+        )
+        if not isinstance(begun, Turn):
+            return begun
+        now = utc_now().astimezone(ZoneInfo(request.zone))
+        listed = await tasks.open_tasks(session, user_id, OPEN_TASKS_SHOWN, now)
+        return begun, day_context(now, listed)
+
+
+async def _carry_out(
+    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, run: Run, day: str
+) -> Answer:
+    """Run the turn and close it, whatever befalls the run."""
+    async with place:
+        try:
+            end: Ended | BaseException
+            end = await _run(runtime, place, user_id, request, run.turn, day)
+        except BaseException as error:
+            end = error
+        return await to_its_end(_close(runtime, place, run, request, end))
+
+
+async def _close(
+    runtime: Runtime, place: Place, run: Run, request: TurnRequest, end: Ended | BaseException
+) -> Answer:
+    await place.take()  # many may fail at once
+    return await close_run(runtime, run, request, end)
 
 
 async def _run(
     runtime: Runtime, place: Place, user_id: str, request: TurnRequest, turn: Turn, day: str
-) -> tuple[str, Context]:
+) -> Ended:
     """The answer, and what it was given to; within the limit, however many runs it takes.
 
     A model that finds its input too long gets half of it, once, if nothing has been done yet.
@@ -164,7 +192,7 @@ async def _run(
     context = build_context(turn, day, request.text, budget, messages)
     done = len(turn.calls), len(turn.earlier)
     try:
-        return await _attempt(runtime, place, user_id, turn, context, end), context
+        return Ended(await _attempt(runtime, place, user_id, turn, context, end), context)
     except ProviderError as error:
         if error.reason != TOO_LONG:
             raise
@@ -174,7 +202,7 @@ async def _run(
             raise
     async with Place(runtime.places) as another:
         try:
-            return await _attempt(runtime, another, user_id, turn, context, end), context
+            return Ended(await _attempt(runtime, another, user_id, turn, context, end), context)
         except ProviderError as error:
             if error.reason == TOO_LONG:
                 runtime.afterwork.shorten(turn, context)
@@ -196,62 +224,3 @@ async def _attempt(
             # a run that is cut off ends before the tool it has cancelled, which needs its session
             async with turn.calling:
                 pass
-
-
-async def _end[T](runtime: Runtime, write: Callable[[AsyncSession], Awaitable[T]]) -> T:
-    """Write a turn's end, one statement; again for some seconds while the database is away."""
-    for pause in OUTAGE_PAUSES:
-        try:
-            async with runtime.autocommit() as session:
-                return await write(session)
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            logger.warning("database away at the end of a turn", exc_info=error)
-            await asyncio.sleep(pause)
-    async with runtime.autocommit() as session:
-        return await write(session)
-
-
-async def _close_failed(runtime: Runtime, turn: Turn, error: BaseException) -> list[ToolCall]:
-    """Close a turn whose run ended badly; the calls on record, from the database's mouth.
-
-    Where the database stays away so does the lease, and readers take the turn as failed.
-    """
-    fields = {"conversation_id": turn.conversation_id, "message_id": turn.message_id}
-    logger.warning("turn failed", exc_info=error, extra={"fields": fields})
-    try:
-        return await _end(runtime, lambda session: fail_turn(session, turn))
-    except Exception as unclosed:
-        logger.error("turn not closed", exc_info=unclosed, extra={"fields": fields})
-        return turn.calls
-
-
-def _failure(
-    turn: Turn, request: TurnRequest, done: list[ToolCall], error: BaseException
-) -> ChatError | None:
-    """What the client is told: why there is no answer, and what was done all the same.
-
-    None for a fault of our own outside the tools, of which it is told nothing.
-    """
-    so_far: dict[str, Any] = {
-        "conversation_id": turn.conversation_id,
-        "message_id": turn.message_id,
-        "tool_calls": as_shown(done) or None,
-    }
-    match error.__cause__ if isinstance(error, ToolStopped) else error:
-        case ProviderError(reason=reason) if reason == TOO_LONG:
-            return ContextTooLong(so_far)
-        case ProviderError(reason=reason, retry_after=retry_after):
-            return AIServiceUnavailable(so_far, reason, retry_after=retry_after)
-        case TurnClosed():
-            keyed = request.key is not None
-            return TurnTakenUp(so_far, retry_after=RUNNING_RETRY_S, retryable=keyed)
-        case asyncio.CancelledError():  # only the order to stop cancels a turn
-            return TurnInterrupted(so_far)
-        case Exception() as cause if is_outage(cause):
-            return DatabaseLost(so_far, retry_after=1)
-    if not isinstance(error, ToolStopped):
-        return None
-    logger.error("a tool could not go on", exc_info=error)
-    return ToolFailed(so_far)

@@ -70,14 +70,31 @@ async def test_a_key_belongs_to_its_user(
 async def test_the_same_key_with_another_body_is_refused(
     alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
-    model.extend([says("One.")])
-    first = (await send(alice, "hi", key="k")).json()
+    model.extend([says("One."), says("Two.")])
+    elsewhere = (await send(alice, "hi")).json()["conversation_id"]
+    first = (await send(alice, "hi", key="k")).json()["conversation_id"]
     for other in (
         await send(alice, "ho", key="k"),
-        await send(alice, "hi", key="k", conversation_id=first["conversation_id"]),
+        await send(alice, "ho", key="k", conversation_id=first),
+        await send(alice, "hi", key="k", conversation_id=elsewhere),
     ):
         assert other.status_code == 422
         assert other.json()["error"]["details"][0]["field"] == "Idempotency-Key"
+
+
+async def test_the_same_key_with_the_id_that_the_503_named_is_the_same_turn(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([calls("add_task", {"title": "Milk"}), LOST, LOST, says("Added.")])
+    details = (await send(alice, "Add milk", key="k")).json()["error"]["details"]
+    here = {"conversation_id": str(details["conversation_id"])}
+    assert (await send(alice, "Add milk", key="k")).status_code == 503
+    done = await send(alice, "Add milk", key="k", **here)
+    again = await send(alice, "Add milk", key="k", **here)
+    without = await send(alice, "Add milk", key="k")
+    assert [each.json()["response"] for each in (done, again, without)] == ["Added."] * 3
+    assert again.headers["idempotency-replayed"] == without.headers["idempotency-replayed"]
+    assert await total(alice) == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\t", "\x7f", "line\u2028"])

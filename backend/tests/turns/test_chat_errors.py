@@ -125,19 +125,23 @@ async def test_a_database_that_goes_away_in_a_tool_is_retryable_and_the_retry_th
     assert (await alice.get("/api/tasks")).json()["total"] == 1
 
 
-async def test_a_turn_whose_end_cannot_be_written_says_what_it_did(
+async def test_an_answer_that_cannot_be_saved_is_saved_later_and_given_to_who_sends_it_again(
     monkeypatch: pytest.MonkeyPatch,
     alice: httpx.AsyncClient,
     alice_id: str,
     model: ScriptedModel,
     sessions: Sessions,
 ) -> None:
-    monkeypatch.setattr("backend.turns.take.OUTAGE_PAUSES", ())
+    monkeypatch.setattr("backend.turns.closing.OUTAGE_PAUSES", ())
     model.extend([calls("add_task", {"title": "Milk"}), says("Added.")])
     async with refusing(sessions, alice_id, AT_THE_END, OUTAGE):
         details = await failed(alice, 503, "SERVICE_UNAVAILABLE")
     assert (details["reason"], details["retryable"]) == ("database", True)
     assert [call["tool"] for call in details["tool_calls"]] == ["add_task"]
+    again = await alice.post("/api/chat", json={"message": "Add milk"})
+    assert again.json()["response"] == "Added."
+    assert again.json()["conversation_id"] == details["conversation_id"]
+    assert (await alice.get("/api/tasks")).json()["total"] == 1
 
 
 @pytest.mark.parametrize("key", [None, "a-key"])

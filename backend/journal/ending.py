@@ -1,0 +1,74 @@
+"""How a turn ends: answered or failed; and whether its answer has reached anybody.
+
+Each of these is a statement or two that stand for themselves, so they can be tried again where
+the word of a commit was lost. Nothing here commits: the caller's transaction does.
+"""
+
+from dataclasses import dataclass
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from backend.conversations.tool_calls import ToolCall, load_calls
+from backend.database import execute
+from backend.journal import statements
+from backend.journal.turns import Turn, TurnClosed, is_behind, written
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a turn's row says of it, whoever wrote it."""
+
+    status: str
+    attempt: int
+    content: str
+    calls: list[ToolCall]
+    untaken: bool
+
+
+async def finish_turn(
+    session: AsyncSession,
+    turn: Turn,
+    answer: str,
+    title: str | None = None,
+    *,
+    untaken: bool = False,
+) -> None:
+    """Write the answer in place of the journal's sentence and move the conversation up.
+
+    `title` becomes the conversation's, where it has none. `untaken` says that nobody waits for
+    the answer any more, so that the same text is given it again.
+    Doing it again changes nothing, so it can be tried again when a connection was lost.
+
+    Raises:
+        TurnClosed: the turn was closed, or taken up, by someone else.
+    """
+    values = written(turn, answer=answer, title=title, untaken=untaken)
+    row = (await execute(session, statements.FINISH, values)).one_or_none()
+    if row is None:
+        raise TurnClosed
+    turn.behind = is_behind(turn.asked_id, row.context_from)
+
+
+async def fail_turn(session: AsyncSession, turn: Turn, *, counted: bool = True) -> Record:
+    """Close the turn as failed if it still runs, leaving what its journal says; what is so then.
+
+    Without `counted` what it has cost stays unsaid, which the database may not take.
+    """
+    statement = statements.FAIL if counted else statements.FAIL_UNCOUNTED
+    values = written(turn) if counted else {"message": turn.message_id, "attempt": turn.attempt}
+    await execute(session, statement, values)
+    row = (await execute(session, statements.RECORD, {"message": turn.message_id})).one()
+    calls = load_calls(row.tool_calls_json)
+    return Record(row.status, row.attempt, row.content, calls, row.repeats)
+
+
+async def mark_untaken(session: AsyncSession, message_id: int, attempt: int) -> None:
+    """Remember for a while that the answer of this attempt, given or to come, reached nobody."""
+    values = {"message": message_id, "attempt": attempt}
+    await execute(session, statements.UNTAKEN, values)
+
+
+async def mark_taken(session: AsyncSession, message_id: int, attempt: int) -> None:
+    """Take back `mark_untaken`: what is said again from now on is done again."""
+    values = {"message": message_id, "attempt": attempt}
+    await execute(session, statements.TAKEN, values)

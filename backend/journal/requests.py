@@ -1,0 +1,51 @@
+"""A message as it is asked to be answered, and the answer as it is given."""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+
+from backend.conversations.tool_calls import ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """A message to be answered: in a conversation or a new one, with the client's key or none."""
+
+    conversation_id: int | None
+    text: str
+    key: str | None = None
+    zone: str = "UTC"
+    """The person's time zone; the same message from another zone is the same turn."""
+
+    @property
+    def hash(self) -> str | None:
+        """Tells two requests under one key apart; None without a key."""
+        if self.key is None:
+            return None
+        return sha256(json.dumps([self.conversation_id, self.text]).encode()).hexdigest()
+
+    def is_under_key(self, hash_: str | None, conversation_id: int) -> bool:
+        """Whether it is the request of `hash_`, which a turn in that conversation answers.
+
+        The first message of a conversation came without its id, and may come again with it.
+        """
+        if self.conversation_id != conversation_id:
+            return self.hash == hash_
+        return hash_ in (self.hash, replace(self, conversation_id=None).hash)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A turn that is answered, and the answer."""
+
+    conversation_id: int
+    message_id: int
+    attempt: int
+    created_at: datetime
+    response: str
+    calls: list[ToolCall]
+    replayed: bool = False
+    """Whether it was there before it was asked for."""
+    untaken: bool = False
+    """Whether the row says that it has reached nobody."""
