@@ -26,6 +26,7 @@ from backend.agent.signatures import (
     ListTasks,
     UpdateTask,
 )
+from backend.agent.wire.exchange import Reasoning, bounded
 from backend.conversations.tool_calls import CALLS_MAX, ToolCall, Undo
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
 from backend.journal.turns import Turn, record_call
@@ -190,9 +191,10 @@ def create_tools_for_user(user_id: str, session: AsyncSession, turn: Turn) -> li
     """
 
     def bind(tool: _Specification) -> FunctionTool:
-        async def invoke(_: Any, raw: str) -> str:
+        async def invoke(context: Any, raw: str) -> str:
             async with turn.calling:
-                return await _call(tool, user_id, session, turn, raw)
+                reasoning = turn.reasoning.get(getattr(context, "tool_call_id", ""))
+                return await _call(tool, user_id, session, turn, raw, reasoning)
 
         bound = copy.copy(tool.template)
         bound.on_invoke_tool = invoke
@@ -203,7 +205,12 @@ def create_tools_for_user(user_id: str, session: AsyncSession, turn: Turn) -> li
 
 
 async def _call(
-    tool: _Specification, user_id: str, session: AsyncSession, turn: Turn, raw: str
+    tool: _Specification,
+    user_id: str,
+    session: AsyncSession,
+    turn: Turn,
+    raw: str,
+    reasoning: Reasoning | None,
 ) -> str:
     if len(turn.calls) >= CALLS_MAX:
         return json.dumps(_failure(tool.template.name, ValidationFailed(TOO_MANY_CALLS)))
@@ -219,6 +226,8 @@ async def _call(
     call = ToolCall(tool=tool.template.name, args=recordable(given), result=result)
     if undo is not None:
         call["undo"] = undo
+    if reasoning:
+        call["reasoning"] = bounded(reasoning)
     await record_call(session, turn, call)
     await session.commit()
     turn.calls.append(call)

@@ -2,7 +2,8 @@
 
 Stored, it is a JSON array of `{"tool": str, "args": object, "result": object}` in the order
 the calls were made. A call that changes tasks has a further key `undo`, which stays between
-the column and `backend.journal.undo`: neither a model nor a client is shown it. Anything
+the column and `backend.journal.undo`: neither a model nor a client is shown it. Nor is a
+client what stands under `reasoning`: a provider wants it back with the call. Anything
 else found in the column (an earlier backend's, or damage) is read as far as it makes sense
 and never raises.
 """
@@ -27,6 +28,7 @@ class ToolCall(TypedDict):
     args: dict[str, Any]
     result: dict[str, Any]
     undo: NotRequired[Undo]
+    reasoning: NotRequired[dict[str, Any]]
 
 
 _VERBS = {
@@ -90,6 +92,8 @@ def _call(entry: dict[str, Any]) -> ToolCall:
     undo = entry.get("undo")
     if isinstance(undo, list) and all(isinstance(change, dict) for change in undo):
         call["undo"] = undo
+    if isinstance(reasoning := entry.get("reasoning"), dict):
+        call["reasoning"] = reasoning
     return call
 
 

@@ -81,6 +81,8 @@ class Turn:
 
     As it was when it began; once it is answered, as it was then.
     """
+    reasoning: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What came with a call and its provider wants back, by the id of the call."""
     calling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by a tool call from its first statement to its commit."""
 

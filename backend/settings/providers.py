@@ -6,7 +6,7 @@ the variable's name.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -25,6 +25,8 @@ OFFLINE_MODEL = "offline"
 """The built-in model, and the provider of it."""
 ANTHROPIC_URL = "https://api.anthropic.com/v1/"
 """Where Anthropic speaks OpenAI's Chat Completions."""
+_OURS = {"authorization", "host", "content-length", "content-type", "transfer-encoding"}
+"""Headers that the client sets."""
 
 
 def _http_url(value: str | None) -> str | None:
@@ -37,6 +39,17 @@ def _fits_a_header(value: SecretStr | None) -> SecretStr | None:
     if value and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
         raise ValueError("must be plain letters, digits and signs, without blanks")
     return value
+
+
+def _plain_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name) or not re.fullmatch(
+            "[ -~]{0,1000}", value
+        ):
+            raise ValueError("must be names of letters, digits and -, with values of plain text")
+        if name.lower() in _OURS:
+            raise ValueError(f"must not set {name.lower()}")
+    return headers
 
 
 def _by_name(models: object) -> object:
@@ -52,23 +65,57 @@ Api = Literal["responses", "chat_completions"]
 Secret = Annotated[SecretStr | None, AfterValidator(_fits_a_header)]
 Address = Annotated[str | None, AfterValidator(_http_url)]
 Tokens = Annotated[int, Field(ge=1_000, le=100_000_000)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much a model thinks before it answers; which of them it takes is the model's own affair."""
+Roles = Literal["free", "alternate", "no_system"]
+"""`alternate`: two messages of one side in a row go out as one; `no_system`: and what the app
+says goes into the person's first."""
+CallIds = Literal["nine", "own"]
+"""`nine`: letters or digits, as Mistral insists and all others take; `own`: as they came."""
+ReasoningBack = Literal["as_sent", "always", "never"]
+"""With its tool calls: what came with them; `always`: or a blank where nothing is kept."""
+Headers = Annotated[dict[str, str], AfterValidator(_plain_headers)]
 ProviderName = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9_-]{0,49}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
 """As long as the columns that record it are."""
 
 
-class OfferedModel(BaseModel):
-    """A model of a provider; its window is in tokens, None where only its name may tell."""
+class Asking(BaseModel):
+    """How a model is asked; None follows the provider, and then what its family is known for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     context_window: Tokens | None = None
+    """Input and answer together."""
+    reasoning_effort: Effort | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=16, le=1_000_000)] | None = None
+    """Thinking included, where it thinks."""
+    extra_headers: Headers | None = None
+    extra_body: dict[str, Any] | None = None
+    """Members added to each request, as they stand."""
+    roles: Roles | None = None
+    call_ids: CallIds | None = None
+    reasoning_back: ReasoningBack | None = None
+
+    def over(self, other: "Asking") -> "Asking":
+        """This one, and `other` where it is silent; headers and bodies are put together."""
+        said = {
+            name: mine if (mine := getattr(self, name)) is not None else getattr(other, name)
+            for name in Asking.model_fields
+        }
+        for name in ("extra_headers", "extra_body"):
+            if both := {**(getattr(other, name) or {}), **(getattr(self, name) or {})}:
+                said[name] = both
+        return Asking.model_construct(**said)
 
 
-class Provider(BaseModel):
+class OfferedModel(Asking):
+    """A model of a provider, and how it is asked."""
+
+
+class Provider(Asking):
     """One entry of PROVIDERS; under a built-in name, what is different of that one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: Address = None
     key: Secret = None
@@ -76,8 +123,8 @@ class Provider(BaseModel):
     api: Api = "chat_completions"
     models: Annotated[dict[ModelName, OfferedModel], BeforeValidator(_by_name)] = {}
     """The first is what a conversation gets that names the provider alone."""
-    context_window: Tokens | None = None
-    """Of the models that name none."""
+    proxy: Address = None
+    """Through which it is reached, where the process's own variables do not say it."""
     parallel_tool_calls: bool | None = None
     """Sent with each request; None: not sent, as some servers refuse the field."""
     strict: bool = True

@@ -19,6 +19,7 @@ from backend.agent.models.catalog import Choice
 from backend.agent.models.run_model import TOO_LONG, ProviderError, RunModel
 from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
 from backend.agent.tools import create_tools_for_user
+from backend.agent.wire.exchange import Exchanges
 from backend.database import open_session
 from backend.errors import TooManyTurns, TurnInProgress
 from backend.journal.begin import Busy, Known, begin_or_resume
@@ -216,7 +217,8 @@ async def _attempt(
     async with open_session(runtime.sessions) as session:
         tools = create_tools_for_user(user_id, session, turn)
         model = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
-        agent = create_agent(RunModel(model, place.free, turn.spending), tools)
+        by = Exchanges(f"{turn.provider}/{turn.model}", turn.reasoning)
+        agent = create_agent(RunModel(model, place.free, turn.spending, by), tools)
         limit = end - asyncio.get_running_loop().time()
         try:
             return await run_agent(agent, context, turn, limit)

@@ -7,12 +7,14 @@ provider's own ids mean nothing to another provider, nor to the same one a month
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from agents import TResponseInputItem
 
 from backend.agent.context.budget import Budget
 from backend.agent.context.tokens import items_at_most
 from backend.agent.context.truncate import shown
+from backend.agent.wire.exchange import KEPT, nine
 from backend.conversations.messages import StoredMessage
 from backend.conversations.tool_calls import ToolCall
 from backend.models import Role
@@ -20,6 +22,8 @@ from backend.models import Role
 type Items = list[TResponseInputItem]
 
 UNDONE = "(The person has undone these changes.)"
+_CALLS = 1_000
+"""More calls than a message has."""
 STEP = 0.6
 """What is kept of a full history when it is cut, so that the next cut is some turns away."""
 
@@ -69,13 +73,16 @@ def call_items(
 ) -> Iterator[TResponseInputItem]:
     """The recorded calls of a message, each with its result, which a budget cuts if long."""
     for position, call in enumerate(calls):
-        call_id = f"call_{message_id}_{position}"
-        yield {
+        call_id = nine(message_id * _CALLS + position)
+        asked: dict[str, Any] = {
             "type": "function_call",
             "call_id": call_id,
             "name": call["tool"],
             "arguments": json.dumps(call["args"], ensure_ascii=False),
         }
+        if reasoning := call.get("reasoning"):
+            asked["provider_data"] = {KEPT: reasoning}
+        yield cast(TResponseInputItem, asked)
         yield {
             "type": "function_call_output",
             "call_id": call_id,

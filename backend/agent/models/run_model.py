@@ -1,15 +1,15 @@
 """A call of the model as a run sees it: its faults put into our words, its answer mended."""
+# ruff: noqa: A002  (the SDK names a parameter `input`)
 
 import email.utils
-import json
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 from uuid import uuid4
 
-from agents import Model, ModelResponse, Usage
+from agents import Model, ModelResponse, ModelSettings, Usage
 from agents.items import TResponseStreamEvent
 from openai import APIConnectionError, APIStatusError, APITimeoutError
 from openai.types.responses import (
@@ -19,13 +19,14 @@ from openai.types.responses import (
     ResponseUsage,
 )
 
-from backend.conversations.tool_calls import strip_unstorable, without_unstorable
+from backend.agent.wire.calls import mend_arguments
+from backend.agent.wire.exchange import KEPT, Exchanges
+from backend.agent.wire.failures import AGAIN, BrokenOff, Failed
+from backend.conversations.tool_calls import strip_unstorable
 from backend.journal.spending import Spending
 from backend.models import utc_now
 
 _DAY = 86_400
-_PLAIN_MAX = 300
-"""Characters of arguments that cannot be nested too deeply to be read."""
 TOO_LONG = "context_too_long"
 """The reason of a `ProviderError` where the input was longer than the model takes."""
 
@@ -38,8 +39,18 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 """What servers say of a request that is longer than the model's window."""
-_TOO_LONG_CODES = {"context_length_exceeded", "exceed_context_size_error", "request_too_large"}
+_TOO_LONG_CODES = {
+    "context_length_exceeded",
+    "exceed_context_size_error",
+    "model_context_window_exceeded",
+    "request_too_large",
+}
 
+
+_NO_MONEY = {"insufficient_quota", "exceeded_current_quota_error", "insufficient_balance"}
+"""OpenAI's code, Moonshot's type, and others' of a 429 that waiting does not end."""
+_BUSY = ("rate_limited", "unavailable")
+"""The reasons with which a provider may say when to come back."""
 
 type Outside = Callable[[], AbstractAsyncContextManager[None]]
 """Opens a stretch in which a run waits for something outside of the process."""
@@ -77,25 +88,36 @@ def as_provider_error(error: Exception) -> ProviderError:
             return ProviderError("timeout")
         case APIConnectionError():
             return ProviderError("connection")
-        case APIStatusError() if _too_long(error):
-            return ProviderError(TOO_LONG)
-        case APIStatusError(status_code=408):
-            return ProviderError("timeout")
-        case APIStatusError(status_code=429) if error.code != "insufficient_quota":
-            return ProviderError("rate_limited", _retry_after(error))
-        case APIStatusError(status_code=status) if status >= 500:
-            return ProviderError("unavailable", _retry_after(error))
-        case APIStatusError():
-            return ProviderError("refused")
+        case APIStatusError(status_code=status):
+            reason = _reason(status, {error.code, error.type}, error.message)
+            return ProviderError(reason, _retry_after(error) if reason in _BUSY else None)
+        case Failed(status=status, error=told):
+            names = {str(told.get(name)) for name in ("code", "type")}
+            return ProviderError(_reason(status, names, str(told.get("message") or "")))
+        case BrokenOff(began=True):
+            return ProviderError("connection")
     return ProviderError("bad_answer")
 
 
-def _too_long(error: APIStatusError) -> bool:
+def _reason(status: int, names: Collection[str | None], message: str) -> str:
+    """By the status, by the error's code and type, and where they say nothing by its words."""
+    if status in (400, 413) and _too_long(status, names, message):
+        return TOO_LONG
+    if "tool_use_failed" in names:  # Groq: the model wrote a call that cannot be read
+        return "bad_answer"
+    if status in (408, 504):
+        return "timeout"
+    if status == 429 and not _NO_MONEY.intersection(names):
+        return "rate_limited"
+    if status >= 500 or status in AGAIN:
+        return "unavailable"
+    return "refused" if status >= 400 else "bad_answer"
+
+
+def _too_long(status: int, names: Collection[str | None], message: str) -> bool:
     """Whether the request is longer than the model takes: by its code, or by well-known words."""
-    if error.status_code not in (400, 413):
-        return False
-    known = {error.code, error.type} & _TOO_LONG_CODES
-    return bool(known or error.status_code == 413 or _TOO_LONG.search(error.message[:2000]))
+    known = _TOO_LONG_CODES.intersection(names)
+    return bool(known or status == 413 or _TOO_LONG.search(message[:2000]))
 
 
 def _retry_after(error: APIStatusError) -> int | None:
@@ -109,24 +131,6 @@ def _retry_after(error: APIStatusError) -> int | None:
     except ValueError:
         return None
     return math.ceil(seconds) if 0 <= seconds <= _DAY else None
-
-
-def _readable(arguments: object) -> str:
-    """Arguments as the text the SDK gets through: it fails on lone surrogates and on depth.
-
-    Some servers send an object where the format has a text, or nothing at all.
-    """
-    if not isinstance(arguments, str):
-        return json.dumps(without_unstorable(arguments)) if arguments else "{}"
-    arguments = strip_unstorable(arguments)
-    if "\\u" not in arguments and len(arguments) < _PLAIN_MAX:
-        return arguments
-    try:
-        return json.dumps(without_unstorable(json.loads(arguments)))
-    except RecursionError:
-        return "null"
-    except ValueError:
-        return arguments
 
 
 def _count(usage: Usage | ResponseUsage | None, spending: Spending) -> None:
@@ -143,35 +147,55 @@ class RunModel(Model):
 
     It waits for the provider inside `outside()`, where the run's place is free for others, and
     whatever the provider or its client raises comes out as a `ProviderError`. What each answer
-    cost is added to `spending`.
+    cost is added to `spending`; what the provider wants back with its calls is kept in `run`.
     """
 
-    def __init__(self, model: Model, outside: Outside, spending: Spending) -> None:
+    def __init__(
+        self, model: Model, outside: Outside, spending: Spending, run: Exchanges | None = None
+    ) -> None:
         self._model = model
         self._outside = outside
         self._spending = spending
+        self._run = run or Exchanges()
         self._call_ids: set[str] = set()
 
-    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        async with self._outside():
-            try:
-                response = await self._model.get_response(*args, **kwargs)
-                self._take(response.output, response.usage)
-            except Exception as error:
-                raise as_provider_error(error) from error
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: Any,
+        model_settings: ModelSettings,
+        *args: Any,
+        **kwargs: Any,
+    ) -> ModelResponse:
+        settings = self._settings(input, model_settings)
+        try:
+            async with self._outside():
+                response = await self._model.get_response(
+                    system_instructions, input, settings, *args, **kwargs
+                )
+            self._take(response.output, response.usage)
+        except Exception as error:
+            raise as_provider_error(error) from error
         return response
 
     async def stream_response(
-        self, *args: Any, **kwargs: Any
+        self,
+        system_instructions: str | None,
+        input: Any,
+        model_settings: ModelSettings,
+        *args: Any,
+        **kwargs: Any,
     ) -> AsyncIterator[TResponseStreamEvent]:
         """The events of an answer; the last of them comes once the run has its place again.
 
         Raises:
             ProviderError: there is no whole answer, though a part of it may have been seen.
         """
+        settings = self._settings(input, model_settings)
+        answer = self._model.stream_response(system_instructions, input, settings, *args, **kwargs)
         completed: ResponseCompletedEvent | None = None
         try:
-            async with self._outside(), aclosing(self._events(*args, **kwargs)) as events:
+            async with self._outside(), aclosing(_events(answer)) as events:
                 async for event in events:
                     if isinstance(event, ResponseCompletedEvent):
                         completed = event
@@ -184,9 +208,12 @@ class RunModel(Model):
             raise as_provider_error(error) from error
         yield completed
 
-    async def _events(self, *args: Any, **kwargs: Any) -> AsyncGenerator[TResponseStreamEvent]:
-        async for event in self._model.stream_response(*args, **kwargs):
-            yield event
+    def _settings(self, given: Any, settings: ModelSettings) -> ModelSettings:
+        """The settings with the run in them, which knows what came with the calls of `given`."""
+        for item in given if isinstance(given, list) else ():
+            if reasoning := (item.get("provider_data") or {}).get(KEPT):
+                self._run.reasoning.setdefault(item["call_id"], reasoning)
+        return settings.resolve(ModelSettings(extra_args={"run": self._run}))
 
     def _take(self, output: list[ResponseOutputItem], usage: Usage | ResponseUsage | None) -> None:
         _count(usage, self._spending)
@@ -195,12 +222,19 @@ class RunModel(Model):
                 self._mend(item)
 
     def _mend(self, call: ResponseFunctionToolCall) -> None:
-        """Give a call an id of its own in this run, and arguments and a name that can be read.
+        """Give a call of a model that speaks over no wire what the wire sees to elsewhere.
 
-        The SDK drops one of two calls under one id, or ends the run; some servers send none.
+        An id of its own in this run, since the SDK drops one of two calls under one id.
         """
         if not call.call_id or call.call_id in self._call_ids:
-            call.call_id = f"call_{uuid4().hex}"
+            call.call_id = uuid4().hex[:9]
         self._call_ids.add(call.call_id)
         call.name = strip_unstorable(str(call.name))
-        call.arguments = _readable(call.arguments)
+        call.arguments = mend_arguments(call.arguments)
+
+
+async def _events(
+    answer: AsyncIterator[TResponseStreamEvent],
+) -> AsyncGenerator[TResponseStreamEvent]:
+    async for event in answer:
+        yield event

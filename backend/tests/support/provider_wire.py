@@ -144,7 +144,9 @@ def _chat_body(answer: Answer, calls: list[FunctionCall]) -> dict[str, Any]:
 
 
 def _http(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"content-length: {len(body)}"]
+    known = status in HTTPStatus._value2member_map_
+    phrase = HTTPStatus(status).phrase if known else "Of Its Own"
+    lines = [f"HTTP/1.1 {status} {phrase}", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
