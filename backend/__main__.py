@@ -15,7 +15,8 @@ from fastapi import FastAPI
 
 from backend import demo
 from backend.config import Settings, SettingsError, load_settings
-from backend.postgres.embedded import EmbeddedServerError, start_embedded
+from backend.errors import StartFailure
+from backend.postgres.embedded import start_embedded
 from backend.web.logs import configure_logging
 from backend.web.protocol import protocol
 
@@ -53,7 +54,7 @@ def main() -> None:
         configure_logging(settings.log_level)
         _allow_open_files()
         _serve(settings)
-    except (SettingsError, EmbeddedServerError) as error:
+    except StartFailure as error:
         sys.stderr.write(f"backend: {error}\n")
         sys.exit(2)
 

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend.errors import StartFailure
 from backend.settings.limits import LimitSettings
 from backend.settings.providers import (
     ANTHROPIC_URL,
@@ -36,7 +37,7 @@ from backend.settings.providers import (
 from backend.settings.sign_in import SignInSettings
 
 
-class SettingsError(Exception):
+class SettingsError(StartFailure):
     """The environment cannot work; the text is one line a variable and quotes no value."""
 
 
@@ -91,6 +92,8 @@ class Settings(LimitSettings, SignInSettings):
     """Whether the model writes titles and summaries; else, and if it fails, a rule does."""
 
     allowed_origins: Annotated[list[str], NoDecode] = Field(default=["http://localhost:3000"])
+    allowed_headers: Annotated[list[str], NoDecode] = Field(default=[])
+    """Header fields that pages may send besides those that are known."""
 
     web_page: bool = False
     """Serve the page at `/`, a chat and a list; the demo does so unless told otherwise."""
@@ -117,6 +120,15 @@ class Settings(LimitSettings, SignInSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return [part.strip().rstrip("/").lower() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("allowed_headers", mode="before")
+    @classmethod
+    def _split_headers(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+            if not all(re.fullmatch(r"[A-Za-z0-9!#$%&'+.^_`|~-]+", name) for name in value):
+                raise ValueError("must list names of header fields such as X-Trace (no *)")
         return value
 
     @field_validator("allowed_origins")

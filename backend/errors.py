@@ -40,6 +40,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
+class StartFailure(Exception):
+    """Why the service cannot start: one line that says what to do, and quotes no secret."""
+
+
 class AppError(Exception):
     """An expected failure: `status`, a stable `code`, a sentence for a person.
 
@@ -289,10 +293,8 @@ class TurnTakenUp(TurnInterrupted):
 
 def is_outage(error: Exception) -> bool:
     """Whether the database was away, as against a statement of ours that is wrong."""
-    if isinstance(error, PoolTimeoutError):
-        return True
     if not isinstance(error, DBAPIError):
-        return False
+        return isinstance(error, PoolTimeoutError)
     if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
         return True
     return isinstance(error.orig, pg_errors.OperationalError)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from agents import Model, set_tracing_disabled, set_tracing_export_api_key
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
 from backend.agent.context.tokens import load_tokenizer
@@ -28,6 +27,7 @@ from backend.turns.afterwork import keep_afterwork
 from backend.turns.leases import keep_leases
 from backend.turns.runs import Runs
 from backend.turns.runtime import Runtime
+from backend.web.cors import Cors
 from backend.web.envelope import install_error_handlers
 from backend.web.logs import configure_logging
 from backend.web.middleware import (
@@ -77,10 +77,13 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
     app.state.stopping = False
+    app.state.readiness = health.Readiness()
+    app.state.api_pages = docs.prepare_api_pages(app)
     install_error_handlers(app)
     install_allow_header(app)
     for part in (chat, conversations, messages, models, tasks, usage, health, docs):
@@ -138,27 +141,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(
-        CORSMiddleware,
-        allow_origins=settings.allowed_origins,
-        allow_credentials=True,
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=[
-            "Authorization",
-            "Content-Type",
-            "Idempotency-Key",
-            "X-Request-ID",
-            "X-Timezone",
-        ],
-        expose_headers=[
-            "Retry-After",
-            "RateLimit",
-            "RateLimit-Policy",
-            "X-Request-ID",
-            "Idempotency-Replayed",
-            "Link",
-            "Location",
-            "Content-Disposition",
-        ],
+        Cors, origins=settings.allowed_origins, more_headers=settings.allowed_headers
     )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestContext)

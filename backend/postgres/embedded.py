@@ -31,6 +31,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import quote
 
+from backend.errors import StartFailure
+
 logger = logging.getLogger(__name__)
 
 SOCKET_NAME = ".s.PGSQL.5432"
@@ -51,7 +53,7 @@ type Account = tuple[int, int]
 """uid and gid of the server where the app is root, as which Postgres refuses to run."""
 
 
-class EmbeddedServerError(Exception):
+class EmbeddedServerError(StartFailure):
     """The embedded Postgres cannot serve; the text is one line for whoever starts the app."""
 
 

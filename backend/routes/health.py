@@ -1,9 +1,13 @@
-"""Whether the process lives, and whether it can serve."""
+"""Whether the process lives, and whether it can serve. Monitors ask with HEAD as well."""
 
+import asyncio
+import math
+import time
 from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backend.database import is_ready
 from backend.errors import DatabaseUnavailable, Stopping
@@ -11,22 +15,46 @@ from backend.web.openapi import HEALTH_ERRORS, READY_ERRORS
 
 router = APIRouter(tags=["health"])
 
+LOOK_EVERY_S = 1.0
+"""Seconds from one look at the database to the next, however many ask, since anybody may."""
+
 
 class Health(BaseModel):
     status: Literal["ok", "ready"]
 
 
+class Readiness:
+    """The last look at the database, for all who ask while it is fresh; `app.state.readiness`."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._looked = -math.inf
+        self._ready = False
+
+    async def look(self, engine: AsyncEngine) -> bool:
+        async with self._lock:
+            if time.monotonic() - self._looked >= LOOK_EVERY_S:
+                self._ready = await is_ready(engine)
+                self._looked = time.monotonic()
+        return self._ready
+
+
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Liveness", responses=HEALTH_ERRORS)
 async def health() -> Health:
     """The process answers; nothing else is asked."""
     return Health(status="ok")
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="Readiness", responses=READY_ERRORS)
 async def ready(request: Request) -> Health:
-    """The database answers and has our schema, and nobody has told the service to stop."""
+    """The database answers and has our schema, and nobody has told the service to stop.
+
+    It is looked at once a second at the most, so the answer may be a second old.
+    """
     if request.app.state.stopping:
         raise Stopping
-    if not await is_ready(request.app.state.engine):
+    if not await request.app.state.readiness.look(request.app.state.engine):
         raise DatabaseUnavailable
     return Health(status="ready")

@@ -17,8 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.config import SettingsError
-from backend.postgres.embedded import EmbeddedServerError
+from backend.errors import StartFailure
 from backend.web.envelope import as_app_error, error_response
 from backend.web.logs import request_id
 from backend.web.refusals import BodyTooLarge, HeadTooLarge, RequestRefused, RequestTooSlow
@@ -207,7 +206,7 @@ class PlainStartFailure:
 
 def _reason(error: BaseException | None) -> str | None:
     match error:
-        case SettingsError() | EmbeddedServerError():
+        case StartFailure():
             return str(error)
         case OperationalError():
             return f"DATABASE_URL: {str(error.orig).splitlines()[0]}"

@@ -1,5 +1,8 @@
 """What the OpenAPI document says of answers: the errors of the contract, and where they lead."""
 
+import asyncio
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -159,20 +162,25 @@ HISTORY_LINKS = _links(200, "message_id", "$response.body#/1/id", "undo_message"
 
 def install_allow_header(app: FastAPI) -> None:
     """Let a 405 name every method of its path, where the framework names one route's."""
+    allowed: list[tuple[re.Pattern[str], str]] = []
 
     async def refuse(request: Request, error: Exception) -> JSONResponse:
+        if not allowed:
+            allowed.extend(await asyncio.to_thread(_allowed_methods, app))
         answer = error_response(as_app_error(error))
-        if methods := _methods(app, request.url.path):
-            answer.headers["Allow"] = ", ".join(methods)
+        for pattern, methods in allowed:
+            if pattern.match(request.url.path):
+                answer.headers["Allow"] = methods
+                break
         return answer
 
     app.add_exception_handler(405, refuse)
 
 
-def _methods(app: FastAPI, path: str) -> list[str]:
-    """The methods the document lists for `path`; a path without parameters goes first."""
+def _allowed_methods(app: FastAPI) -> Iterator[tuple[re.Pattern[str], str]]:
+    """The methods that the document lists for each path; paths without parameters come first."""
     paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
     for template in sorted(paths, key=lambda template: "{" in template):
-        if compile_path(template)[0].match(path):
-            return [method.upper() for method in paths[template]]
-    return []
+        methods = [method.upper() for method in paths[template]]
+        more = [] if template.startswith("/api/") else ["HEAD"]
+        yield compile_path(template)[0], ", ".join(methods + more)

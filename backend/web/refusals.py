@@ -1,4 +1,7 @@
-"""Requests that are refused before anything in them is judged: too slow, too large, not HTTP."""
+"""Requests that are refused before anything in them is judged: too slow, too large, not HTTP.
+
+And a preflight, which asks whether such a request may be made.
+"""
 
 from backend.errors import AppError
 
@@ -15,6 +18,13 @@ class MalformedRequest(RequestRefused):
 
     status, code = 400, "BAD_REQUEST"
     message = "Bad Request"
+
+
+class PreflightRefused(AppError):
+    """A page asks to send what it may not: its `origin`, the `method` or some `headers`."""
+
+    status, code = 400, "PREFLIGHT_REFUSED"
+    message = "This page may not make this request."
 
 
 class RequestTooSlow(RequestRefused):

@@ -1,16 +1,21 @@
 """What every answer carries: CORS, a request id, gzip; health, readiness, the API document."""
 
+import asyncio
 import json
+import zlib
 from typing import Any
 
 import httpx
 import pytest
 from agents.testing import ScriptedModel
+from fastapi import FastAPI
 
 from backend.main import create_app
 from backend.tests.conftest import Run, make_settings
+from backend.tests.support.databases import statements_sent
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat
+from backend.tests.web.test_errors import assert_envelope
 
 UI = "http://localhost:3000"
 
@@ -28,6 +33,60 @@ async def test_the_preflight_of_every_call_is_answered(client: httpx.AsyncClient
         assert answer.status_code == 200
         assert answer.headers["access-control-allow-origin"] == UI
         assert answer.headers["access-control-allow-credentials"] == "true"
+
+
+def preflight(headers: str, method: str = "POST", origin: str = UI) -> dict[str, str]:
+    return {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": headers,
+    }
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "authorization,baggage,content-type,sentry-trace",
+        "traceparent,tracestate",
+        "x-datadog-trace-id,x-datadog-parent-id,x-datadog-sampling-priority,x-datadog-origin",
+        "b3,x-b3-traceid,x-b3-sampled",
+        "request-id,request-context,x-correlation-id",
+    ],
+)
+async def test_a_page_may_send_what_tracing_libraries_add(
+    client: httpx.AsyncClient, headers: str
+) -> None:
+    answer = await client.options("/api/chat", headers=preflight(headers))
+    assert answer.status_code == 200
+    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert set(headers.split(",")) <= set(allowed)
+
+
+async def test_further_headers_may_be_sent_where_the_settings_name_them(
+    client: httpx.AsyncClient, run: Run
+) -> None:
+    asked = preflight("x-requested-with,x-tenant")
+    assert (await client.options("/api/chat", headers=asked)).status_code == 400
+    async with run(client, allowed_headers="X-Requested-With, x-tenant") as other:
+        assert (await other.options("/api/chat", headers=asked)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "which"),
+    [
+        (preflight("x-secret"), "headers"),
+        (preflight("authorization", method="PROPFIND"), "method"),
+        (preflight("authorization", origin="http://evil.example"), "origin"),
+    ],
+)
+async def test_a_preflight_that_is_refused_says_so_in_the_envelope(
+    client: httpx.AsyncClient, asked: dict[str, str], which: str
+) -> None:
+    answer = await client.options("/api/chat", headers=asked)
+    assert_envelope(answer, 400, "PREFLIGHT_REFUSED")
+    assert answer.json()["error"]["details"] == {"refused": [which]}
+    allowed = answer.headers.get("access-control-allow-origin")
+    assert allowed == (None if which == "origin" else UI)
 
 
 @pytest.mark.parametrize("path", ["/api/tasks", "/nope", "/health"])
@@ -84,6 +143,43 @@ async def test_large_answers_are_compressed(alice: httpx.AsyncClient) -> None:
 async def test_health_and_readiness_need_no_session(client: httpx.AsyncClient) -> None:
     assert (await client.get("/health")).json() == {"status": "ok"}
     assert (await client.get("/ready")).json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/docs", "/openapi.json"])
+async def test_monitors_may_ask_with_head(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.head(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-length"] == (await client.get(path)).headers["content-length"]
+
+
+async def test_the_database_is_looked_at_once_however_many_ask_whether_it_is_ready(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    with statements_sent(app.state.engine) as statements:
+        answers = await asyncio.gather(*(client.get("/ready") for _ in range(50)))
+        answers += [await client.head("/ready") for _ in range(50)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(statements) <= 1 + int(max(answer.elapsed.total_seconds() for answer in answers))
+
+
+@pytest.mark.parametrize(
+    "path", ["/openapi.json", "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"]
+)
+async def test_what_is_the_same_for_everybody_is_made_and_packed_once(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    first = await client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert first.headers["content-encoding"] == "gzip"
+    assert "accept-encoding" in first.headers["vary"].lower()
+    monkeypatch.setattr(json, "dumps", None)
+    monkeypatch.setattr(zlib, "compressobj", None)
+    again = await client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert again.content == first.content
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.content == first.content
+    same = await client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (same.status_code, same.content) == (304, b"")
 
 
 async def test_readiness_tells_when_the_database_is_gone(

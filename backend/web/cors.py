@@ -1,0 +1,76 @@
+"""CORS as the contract has it: exact origins, with credentials, and a refusal in the envelope."""
+
+from collections.abc import Sequence
+
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from backend.web.envelope import error_response
+from backend.web.refusals import PreflightRefused
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-Request-ID",
+    "X-Timezone",
+)
+TRACING_HEADERS = (
+    "baggage",
+    "traceparent",
+    "tracestate",
+    "sentry-trace",
+    "b3",
+    *(f"X-B3-{part}" for part in ("TraceId", "SpanId", "ParentSpanId", "Sampled", "Flags")),
+    *(f"x-datadog-{part}" for part in ("trace-id", "parent-id", "origin", "sampling-priority")),
+    "x-datadog-tags",
+    "Request-Id",
+    "Request-Context",
+    "Correlation-Context",
+    "X-Correlation-ID",
+    "X-Cloud-Trace-Context",
+    "X-Amzn-Trace-Id",
+    "uber-trace-id",
+    "newrelic",
+    "elastic-apm-traceparent",
+    "sw8",
+)
+"""What the libraries of tracing add to a page's calls; nothing here reads them."""
+ANSWER_HEADERS = (
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "X-Request-ID",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "Content-Disposition",
+)
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, for pages of `origins`, which may send `more_headers` besides those above."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str], more_headers: Sequence[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_credentials=True,
+            allow_methods=METHODS,
+            allow_headers=(*REQUEST_HEADERS, *TRACING_HEADERS, *more_headers),
+            expose_headers=ANSWER_HEADERS,
+        )
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        if answer.status_code == 200:
+            return answer
+        refused = bytes(answer.body).decode().removeprefix("Disallowed CORS ").split(", ")
+        refusal = error_response(PreflightRefused(details={"refused": refused}))
+        for name, value in answer.headers.items():
+            refusal.headers.setdefault(name, value)
+        return refusal
