@@ -9,10 +9,10 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyCookie, HTTPBearer
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 
 from backend.config import Settings
+from backend.database import Sessions
 from backend.errors import InvalidSession
 from backend.identity.cookies import cookie_counts, session_cookie
 from backend.identity.key_set import KeySet
@@ -61,12 +61,12 @@ class SignIn:
 
 
 @asynccontextmanager
-async def open_sign_in(settings: Settings, engine: AsyncEngine) -> AsyncIterator[SignIn]:
-    """Sign-in against the database of `engine`, which commits each statement by itself.
+async def open_sign_in(settings: Settings, autocommit: Sessions) -> AsyncIterator[SignIn]:
+    """Sign-in against the database; each statement is by itself.
 
     JWTs count only where `BETTER_AUTH_URL` says whose; their keys are fetched with the first.
     """
-    sessions = SessionTable(engine, settings)
+    sessions = SessionTable(autocommit, settings)
     await sessions.look()
     if settings.better_auth_url is None:
         yield SignIn(settings, sessions, None)

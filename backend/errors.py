@@ -35,9 +35,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from psycopg import errors as pg_errors
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from psycopg import InterfaceError, OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
 
 
 class StartFailure(Exception):
@@ -292,9 +291,8 @@ class TurnTakenUp(TurnInterrupted):
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether the database was away, as against a statement of ours that is wrong."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, PoolTimeoutError)
-    if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
-        return True
-    return isinstance(error.orig, pg_errors.OperationalError)
+    """Whether the database was away, as against a statement of ours that is wrong.
+
+    One that can only be read is away too: it was the primary before a failover.
+    """
+    return isinstance(error, OperationalError | InterfaceError | ReadOnlySqlTransaction)

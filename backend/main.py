@@ -17,7 +17,7 @@ from backend.agent.context.tokens import load_tokenizer
 from backend.agent.models.catalog import open_providers
 from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
-from backend.database import create_db_and_tables, create_engine, create_sessions
+from backend.database import Sessions, create_db_and_tables, create_pool
 from backend.limits.counters import open_counters
 from backend.page.serve import install_page
 from backend.postgres.embedded import start_embedded
@@ -63,7 +63,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
             counters = await stack.enter_async_context(open_counters(settings))
             app.state.rate_limits = RateLimits(settings, counters)
             app.state.sign_in = await stack.enter_async_context(
-                open_sign_in(settings, app.state.autocommit_engine)
+                open_sign_in(settings, app.state.autocommit)
             )
             app.state.runtime = await _open_runtime(app, settings, model, stack)
             _warn_without_key(settings)
@@ -99,28 +99,25 @@ async def _open_database(app: FastAPI, settings: Settings, stack: AsyncExitStack
         url = stack.enter_context(start_embedded(EMBEDDED_DATA)).url
     else:
         url = settings.database_url.get_secret_value()
-    engine = create_engine(settings, url)
-    stack.push_async_callback(engine.dispose)
-    await create_db_and_tables(engine)
-    app.state.engine = engine
-    app.state.lease_engine = create_engine(
-        settings.model_copy(update={"database_pool_size": 1}), url
-    )
-    stack.push_async_callback(app.state.lease_engine.dispose)
-    app.state.sessions = create_sessions(engine)
-    app.state.autocommit_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+    pool = create_pool(settings, url)
+    stack.push_async_callback(pool.close)
+    await create_db_and_tables(pool)
+    app.state.pool = pool
+    app.state.sessions = Sessions(pool)
+    app.state.autocommit = Sessions(pool, autocommit=True)
+    app.state.lease_pool = create_pool(settings.model_copy(update={"database_pool_size": 1}), url)
+    stack.push_async_callback(app.state.lease_pool.close)
 
 
 async def _open_runtime(
     app: FastAPI, settings: Settings, model: Model | None, stack: AsyncExitStack
 ) -> Runtime:
-    autocommit = create_sessions(app.state.autocommit_engine)
+    autocommit = app.state.autocommit
     providers = await stack.enter_async_context(open_providers(settings, model))
     # one connection is always left for the other routes
     places = asyncio.Semaphore(settings.database_pool_size - 1)
     runs = Runs()
-    lease_engine = app.state.lease_engine.execution_options(isolation_level="AUTOCOMMIT")
-    await stack.enter_async_context(keep_leases(lease_engine, runs))
+    await stack.enter_async_context(keep_leases(app.state.lease_pool, runs))
     stack.push_async_callback(runs.end)
     return Runtime(
         settings,

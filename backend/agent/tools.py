@@ -14,7 +14,6 @@ from typing import Any, Literal
 from agents import FunctionTool, Tool
 from agents.strict_schema import ensure_strict_json_schema
 from pydantic import BaseModel, Field, ValidationError
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.agent.arguments import WholeNumber, read_arguments, reasons, recordable
 from backend.agent.prompt import TOO_MANY_CALLS
@@ -28,6 +27,7 @@ from backend.agent.signatures import (
 )
 from backend.agent.wire.exchange import Reasoning, bounded
 from backend.conversations.tool_calls import CALLS_MAX, ToolCall, Undo
+from backend.database import Session
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
 from backend.journal.turns import Turn, record_call
 from backend.journal.undo import changed, made
@@ -41,10 +41,10 @@ logger = logging.getLogger(__name__)
 Result = dict[str, Any]
 Done = tuple[Result, Undo | None]
 """What came of a call, and what it takes to undo it; None where it only looked."""
-Run = Callable[[AsyncSession, str, dict[str, Any]], Awaitable[Done]]
+Run = Callable[[Session, str, dict[str, Any]], Awaitable[Done]]
 
 
-async def _add_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+async def _add_task(session: Session, user_id: str, given: dict[str, Any]) -> Done:
     task = await tasks.add_task(session, user_id, TaskCreate.model_validate(given))
     result = _summary(task) | {
         "status": "pending",
@@ -59,7 +59,7 @@ class _Filter(BaseModel):
     limit: WholeNumber = Field(default=LIST_MAX, ge=1, le=LIST_MAX)
 
 
-async def _list_tasks(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+async def _list_tasks(session: Session, user_id: str, given: dict[str, Any]) -> Done:
     wanted = _Filter.model_validate(given)
     completed = {"all": None, "pending": False, "completed": True}[wanted.status]
     found = await tasks.list_tasks(
@@ -94,7 +94,7 @@ class _Reference(BaseModel):
     task_id: WholeNumber
 
 
-async def _complete_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+async def _complete_task(session: Session, user_id: str, given: dict[str, Any]) -> Done:
     task_id = _Reference.model_validate(given).task_id
     before = await tasks.lock_task(session, user_id, task_id)
     task, following = await tasks.set_completed(session, user_id, task_id, completed=True)
@@ -109,7 +109,7 @@ async def _complete_task(session: AsyncSession, user_id: str, given: dict[str, A
     return result, changed(before, task) + made(following)
 
 
-async def _delete_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+async def _delete_task(session: Session, user_id: str, given: dict[str, Any]) -> Done:
     task_id = _Reference.model_validate(given).task_id
     before = await tasks.lock_task(session, user_id, task_id)
     task = await tasks.delete_task(session, user_id, task_id)
@@ -122,7 +122,7 @@ async def _delete_task(session: AsyncSession, user_id: str, given: dict[str, Any
     return result, changed(before, task)
 
 
-async def _update_task(session: AsyncSession, user_id: str, given: dict[str, Any]) -> Done:
+async def _update_task(session: Session, user_id: str, given: dict[str, Any]) -> Done:
     task_id = _Reference.model_validate(given).task_id
     changes = TaskUpdate.model_validate({k: v for k, v in given.items() if k != "task_id"})
     if not changes.model_fields_set:
@@ -182,7 +182,7 @@ TOOLS = (
 )
 
 
-def create_tools_for_user(user_id: str, session: AsyncSession, turn: Turn) -> list[Tool]:
+def create_tools_for_user(user_id: str, session: Session, turn: Turn) -> list[Tool]:
     """The five tools, able to touch `user_id`'s tasks only and to write `turn`'s record.
 
     One call at a time may use them, since they share `session`; between calls it holds no
@@ -207,7 +207,7 @@ def create_tools_for_user(user_id: str, session: AsyncSession, turn: Turn) -> li
 async def _call(
     tool: _Specification,
     user_id: str,
-    session: AsyncSession,
+    session: Session,
     turn: Turn,
     raw: str,
     reasoning: Reasoning | None,

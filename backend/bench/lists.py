@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from statistics import median
 
 import psycopg
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.bench.database import PEOPLE, Postgres, token_of
 from backend.bench.load import Connection, http_request, timed
@@ -13,7 +12,7 @@ from backend.bench.report import Figure, bounded
 from backend.config import Settings
 from backend.conversations import listing
 from backend.conversations.messages import read_page
-from backend.database import create_engine
+from backend.database import Session, create_pool
 from backend.tests.support.plans import Node, nodes, plans, scans
 
 LARGE, SMALL = 0, 1
@@ -93,23 +92,23 @@ def _plan(name: str, plan: Node, *, sorted_hits: bool = False) -> Figure:
 async def _plans(database_url: str, long: dict[int, int]) -> list[Figure]:
     owner = f"user-{LARGE}"
 
-    async def page(session: AsyncSession) -> None:
+    async def page(session: Session) -> None:
         await listing.list_conversations(session, owner, limit=50)
 
-    async def opened(session: AsyncSession) -> None:
+    async def opened(session: Session) -> None:
         await listing.get_conversation(session, owner, str(long[LARGE]))
 
-    async def newest(session: AsyncSession) -> None:
+    async def newest(session: Session) -> None:
         await read_page(session, long[LARGE], limit=50)
 
-    async def search(session: AsyncSession) -> None:
+    async def search(session: Session) -> None:
         await listing.list_conversations(session, owner, limit=50, search="message 4711")
 
-    async def planned(ask: Callable[[AsyncSession], Awaitable[None]]) -> Node:
-        [plan] = await plans(engine, ask)
+    async def planned(ask: Callable[[Session], Awaitable[None]]) -> Node:
+        [plan] = await plans(pool, ask)
         return plan
 
-    engine = create_engine(Settings(_env_file=None), database_url)
+    pool = create_pool(Settings(_env_file=None), database_url)
     try:
         return [
             _plan("the list", await planned(page)),
@@ -118,7 +117,7 @@ async def _plans(database_url: str, long: dict[int, int]) -> list[Figure]:
             _plan("a search", await planned(search), sorted_hits=True),
         ]
     finally:
-        await engine.dispose()
+        await pool.close()
 
 
 async def lists(postgres: Postgres, quick: bool) -> list[Figure]:

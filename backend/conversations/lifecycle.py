@@ -11,11 +11,10 @@ from datetime import timedelta
 from typing import TypedDict
 
 from sqlalchemy import Executable, bindparam, func, insert, null, or_, update
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.conversations.listing import StoredConversation, get_conversation
 from backend.conversations.messages import OWNED, conversation_number, conversations
-from backend.database import execute
+from backend.database import Session, execute
 from backend.errors import ConversationNotFound
 
 
@@ -60,9 +59,7 @@ _INSERT_CONVERSATION = (
 )
 
 
-async def create_conversation(
-    session: AsyncSession, user_id: str, chosen: Chosen
-) -> StoredConversation:
+async def create_conversation(session: Session, user_id: str, chosen: Chosen) -> StoredConversation:
     """An empty conversation; what is not chosen is null."""
     values = {"title": None, "provider": None, "model": None, **chosen, "owner": user_id}
     made = (await execute(session, _INSERT_CONVERSATION, values)).scalar_one()
@@ -70,7 +67,7 @@ async def create_conversation(
 
 
 async def change_conversation(
-    session: AsyncSession,
+    session: Session,
     user_id: str,
     conversation_id: str,
     chosen: Chosen,
@@ -88,7 +85,7 @@ async def change_conversation(
 
 
 async def archive_conversation(
-    session: AsyncSession, user_id: str, conversation_id: str, *, away: bool
+    session: Session, user_id: str, conversation_id: str, *, away: bool
 ) -> StoredConversation:
     """Put the conversation away, or fetch it back; one that is there already stays as it is.
 
@@ -99,7 +96,7 @@ async def archive_conversation(
     return await get_conversation(session, user_id, conversation_id)
 
 
-async def delete_conversation(session: AsyncSession, user_id: str, conversation_id: str) -> None:
+async def delete_conversation(session: Session, user_id: str, conversation_id: str) -> None:
     """Delete it softly, with all that was said in it; a turn under way there ends unseen.
 
     Raises:
@@ -109,7 +106,7 @@ async def delete_conversation(session: AsyncSession, user_id: str, conversation_
 
 
 async def restore_conversation(
-    session: AsyncSession, user_id: str, conversation_id: str
+    session: Session, user_id: str, conversation_id: str
 ) -> StoredConversation:
     """Have back what was deleted within `RESTORABLE`; one that is there stays as it is.
 
@@ -121,7 +118,7 @@ async def restore_conversation(
 
 
 async def _apply(
-    session: AsyncSession,
+    session: Session,
     user_id: str,
     conversation_id: str,
     change: Executable,

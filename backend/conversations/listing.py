@@ -21,7 +21,6 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
 from backend.conversations.messages import (
@@ -31,7 +30,7 @@ from backend.conversations.messages import (
     conversations,
     messages,
 )
-from backend.database import execute
+from backend.database import Session, execute
 from backend.errors import ConversationNotFound
 from backend.text_search import search_query, search_terms, wanted_words
 
@@ -130,7 +129,7 @@ _SEARCHES = {
 
 
 async def get_conversation(
-    session: AsyncSession, user_id: str, conversation_id: str
+    session: Session, user_id: str, conversation_id: str
 ) -> StoredConversation:
     """One of this user's conversations, by whatever the client kept as its id.
 
@@ -146,7 +145,7 @@ async def get_conversation(
 
 
 async def list_conversations(
-    session: AsyncSession,
+    session: Session,
     user_id: str,
     *,
     limit: int,

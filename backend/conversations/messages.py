@@ -8,15 +8,13 @@ nothing, shows nothing.
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import and_, bindparam, func, or_, select, tuple_
 from sqlmodel import SQLModel
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
 from backend.conversations.tool_calls import ToolCall, load_calls
-from backend.database import execute
+from backend.database import Row, Session, execute
 from backend.errors import ConversationNotFound
 from backend.models import ID_MAX, MessageStatus, Role
 
@@ -111,13 +109,13 @@ def conversation_number(text: str) -> int:
     return number
 
 
-def _stored(row: Row[*tuple[Any, ...]]) -> StoredMessage:
+def _stored(row: Row) -> StoredMessage:
     id_, role, content, calls, created_at, undone_at = row
     return StoredMessage(id_, role, content, load_calls(calls), created_at, undone_at)
 
 
 async def read_messages(
-    session: AsyncSession,
+    session: Session,
     conversation_id: int,
     limit: int,
     before: int = ID_MAX,
@@ -134,14 +132,14 @@ async def read_messages(
 
 
 async def read_after(
-    session: AsyncSession, conversation_id: int, limit: int, after: Position
+    session: Session, conversation_id: int, limit: int, after: Position
 ) -> list[StoredMessage]:
     """The oldest `limit` messages behind a position, oldest first."""
     values = position_values(after) | {"conversation": conversation_id, "limit": limit}
     return [_stored(row) for row in await execute(session, _AFTER, values)]
 
 
-async def find_conversation(session: AsyncSession, user_id: str, conversation_id: str) -> int:
+async def find_conversation(session: Session, user_id: str, conversation_id: str) -> int:
     """The number of one of this user's conversations.
 
     `conversation_id` is whatever the client kept: an id of any shape that is not one of this
@@ -158,7 +156,7 @@ async def find_conversation(session: AsyncSession, user_id: str, conversation_id
 
 
 async def read_page(
-    session: AsyncSession, conversation_id: int, *, limit: int, before: Position = NEWEST
+    session: Session, conversation_id: int, *, limit: int, before: Position = NEWEST
 ) -> MessagePage:
     """The newest `limit` messages before a position."""
     values = position_values(before) | {"conversation": conversation_id, "limit": limit + 1}

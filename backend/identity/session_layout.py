@@ -24,10 +24,10 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import quoted_name
 
 from backend.config import Settings
+from backend.database import Session
 
 TABLES = ("session", "sessions", "Session", "Sessions")
 COLUMNS = (("token",), ("userId", "user_id"), ("expiresAt", "expires_at"))
@@ -56,7 +56,7 @@ class Unreadable(Exception):
     """The table is there and of no use; the text says why, without a value of any row."""
 
 
-async def find_layout(connection: AsyncConnection, settings: Settings) -> Layout | None:
+async def find_layout(session: Session, settings: Settings) -> Layout | None:
     """The first table that has all three columns; None where there is no table at all.
 
     Raises:
@@ -65,7 +65,7 @@ async def find_layout(connection: AsyncConnection, settings: Settings) -> Layout
     chosen = settings.better_auth_session_table
     names = (chosen,) if chosen else TABLES
     quoted = {_quoted(name): name for name in names}
-    rows = (await connection.execute(_LOOK, {"tables": [*quoted]})).all()
+    rows = (await session.execute(_LOOK, {"tables": [*quoted]})).all()
     wanted = [(name,) for name in settings.better_auth_session_columns or ()] or COLUMNS
     problems = []
     for written, name in quoted.items():

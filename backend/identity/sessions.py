@@ -6,10 +6,9 @@ from typing import Any
 
 from psycopg.errors import InsufficientPrivilege, UndefinedColumn, UndefinedTable
 from sqlalchemy import Select
-from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from backend.config import Settings
+from backend.database import Sessions
 from backend.errors import AppError, InvalidSession, SignInUnavailable
 from backend.identity.session_layout import Unreadable, find_layout, owner_query
 
@@ -26,9 +25,9 @@ class SessionTable:
     Better Auth may come up after us. Requests that want it at once share a look.
     """
 
-    def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
-        """`engine` commits each statement by itself."""
-        self._engine = engine
+    def __init__(self, autocommit: Sessions, settings: Settings) -> None:
+        """`autocommit` makes sessions in which each statement is by itself."""
+        self._autocommit = autocommit
         self._settings = settings
         self._lock = asyncio.Lock()
         self._looks = 0
@@ -44,13 +43,11 @@ class SessionTable:
         problem, query = "", None
         refusal: type[AppError] = SignInUnavailable
         try:
-            async with self._engine.connect() as connection:
-                layout = await find_layout(connection, self._settings)
+            async with self._autocommit() as session:
+                layout = await find_layout(session, self._settings)
         except Unreadable as error:
             problem = str(error)
-        except ProgrammingError as error:
-            if not isinstance(error.orig, InsufficientPrivilege):
-                raise
+        except InsufficientPrivilege:
             problem = "no right to look into its schema"
         else:
             query, refusal = owner_query(layout) if layout else None, InvalidSession
@@ -76,9 +73,7 @@ class SessionTable:
             query = await self._look_again(looks)
         try:
             user_id = await self._owner(query, token)
-        except ProgrammingError as error:
-            if not isinstance(error.orig, _CHANGED):
-                raise
+        except _CHANGED:
             user_id = await self._owner(await self._look_again(looks), token)
         if user_id is None:
             raise InvalidSession
@@ -99,5 +94,5 @@ class SessionTable:
         return self._query
 
     async def _owner(self, query: Select[Any], token: str) -> object:
-        async with self._engine.connect() as connection:
-            return await connection.scalar(query, {"token": token})
+        async with self._autocommit() as session:
+            return (await session.execute(query, {"token": token})).scalar()

@@ -19,10 +19,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.conversations.messages import DEAD, conversations, messages
-from backend.database import execute
+from backend.database import Session, execute
 from backend.journal.spending import Spending
 from backend.journal.turns import Turn
 from backend.models import MessageStatus
@@ -97,7 +96,7 @@ class Left(NamedTuple):
     unmoved: bool
 
 
-async def left_to_do(session: AsyncSession, turn: Turn) -> Left:
+async def left_to_do(session: Session, turn: Turn) -> Left:
     """Whether it is still for this turn to name the conversation, and to move its context."""
     values = {
         "conversation": turn.conversation_id,
@@ -107,15 +106,13 @@ async def left_to_do(session: AsyncSession, turn: Turn) -> Left:
     return Left(*(await execute(session, _LEFT, values)).one())
 
 
-async def name_conversation(
-    session: AsyncSession, turn: Turn, title: str, spending: Spending
-) -> None:
+async def name_conversation(session: Session, turn: Turn, title: str, spending: Spending) -> None:
     """Give the turn's conversation its title, unless it has one by now."""
     await execute(session, _NAME, {"named": title, **_costs(turn, spending)})
 
 
 async def remember(
-    session: AsyncSession, turn: Turn, remembered: Remembered, spending: Spending
+    session: Session, turn: Turn, remembered: Remembered, spending: Spending
 ) -> None:
     """Move the beginning of the context, unless another turn is or was there first.
 
@@ -129,14 +126,14 @@ async def remember(
     await execute(session, _REMEMBER, {**values, **_was(turn), **_costs(turn, spending)})
 
 
-async def read_summary(session: AsyncSession, turn: Turn) -> str | None:
+async def read_summary(session: Session, turn: Turn) -> str | None:
     """The summary of the turn's conversation as it stands now."""
     found = await execute(session, _SUMMARY, {"conversation": turn.conversation_id})
     summary: str | None = found.scalar_one()
     return summary
 
 
-async def rewrite_summary(session: AsyncSession, turn: Turn, was: str | None, summary: str) -> bool:
+async def rewrite_summary(session: Session, turn: Turn, was: str | None, summary: str) -> bool:
     """Put `summary` in place of `was`; False where another has been written meanwhile."""
     values = {"conversation": turn.conversation_id, "was": was, "new_summary": summary}
     return (await execute(session, _REWRITE, values)).one_or_none() is not None

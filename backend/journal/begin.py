@@ -9,13 +9,11 @@ its conversation, or the only one of a conversation whose id the client never le
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Row, TextClause, text
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy import TextClause, text
 
 from backend.conversations.tool_calls import load_calls
-from backend.database import execute
+from backend.database import Row, Session, execute
 from backend.errors import AlreadyUndone, ConversationNotFound, ValidationFailed
 from backend.journal.quotas import Quota, admit_turn, lock_user
 from backend.journal.requests import Answer, TurnRequest
@@ -109,7 +107,7 @@ _FIND_TWIN_ALONE = _find_twin("""
 
 
 async def begin_or_resume(
-    session: AsyncSession,
+    session: Session,
     user_id: str,
     request: TurnRequest,
     *,
@@ -130,7 +128,7 @@ async def begin_or_resume(
         AlreadyUndone: the turn under the key failed, and the person took back what it had done.
         TooManyTurns: the user's quota of turns at once is taken, so none is begun or taken up.
         BudgetSpent: the user's tokens of the day are.
-        IntegrityError: the same key came at the same moment; look again.
+        UniqueViolation: the same key came at the same moment; look again.
     """
     if request.conversation_id is not None and not 0 < request.conversation_id <= ID_MAX:
         raise ConversationNotFound
@@ -154,7 +152,7 @@ async def begin_or_resume(
     )
 
 
-def _answer(found: Row[*tuple[Any, ...]]) -> Answer:
+def _answer(found: Row) -> Answer:
     return Answer(
         found.conversation_id,
         found.id,
@@ -167,9 +165,7 @@ def _answer(found: Row[*tuple[Any, ...]]) -> Answer:
     )
 
 
-async def _keyed(
-    session: AsyncSession, user_id: str, request: TurnRequest
-) -> Row[*tuple[Any, ...]] | None:
+async def _keyed(session: Session, user_id: str, request: TurnRequest) -> Row | None:
     """The turn begun under the request's key in the last 24 hours, locked."""
     found = await execute(session, _FIND_KEYED, {"owner": user_id, "key": request.key})
     row = found.one_or_none()
@@ -197,8 +193,8 @@ async def _keyed(
 
 
 async def _twin(
-    session: AsyncSession, user_id: str, request: TurnRequest, known: Known, waited: float
-) -> Row[*tuple[Any, ...]] | None:
+    session: Session, user_id: str, request: TurnRequest, known: Known, waited: float
+) -> Row | None:
     """The turn that the same text without a key means, or may yet prove to mean; locked."""
     values: dict[str, object] = {
         "owner": user_id,
@@ -216,6 +212,6 @@ async def _twin(
     return None if known.lives(row.id, row.attempt, row.lease_until) else row
 
 
-def _joins(row: Row[*tuple[Any, ...]], known: Known) -> bool:
+def _joins(row: Row, known: Known) -> bool:
     """Whether the same text without a key is this running turn, and no message of its own."""
     return bool(row.attempt > 1 or row.repeats or row.id in known.untaken())

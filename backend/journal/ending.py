@@ -6,10 +6,8 @@ the word of a commit was lost. Nothing here commits: the caller's transaction do
 
 from dataclasses import dataclass
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from backend.conversations.tool_calls import ToolCall, load_calls
-from backend.database import execute
+from backend.database import Session, execute
 from backend.journal import statements
 from backend.journal.turns import Turn, TurnClosed, is_behind, written
 
@@ -26,7 +24,7 @@ class Record:
 
 
 async def finish_turn(
-    session: AsyncSession,
+    session: Session,
     turn: Turn,
     answer: str,
     title: str | None = None,
@@ -49,7 +47,7 @@ async def finish_turn(
     turn.behind = is_behind(turn.asked_id, row.context_from)
 
 
-async def fail_turn(session: AsyncSession, turn: Turn, *, counted: bool = True) -> Record:
+async def fail_turn(session: Session, turn: Turn, *, counted: bool = True) -> Record:
     """Close the turn as failed if it still runs, leaving what its journal says; what is so then.
 
     Without `counted` what it has cost stays unsaid, which the database may not take.
@@ -62,13 +60,13 @@ async def fail_turn(session: AsyncSession, turn: Turn, *, counted: bool = True) 
     return Record(row.status, row.attempt, row.content, calls, row.repeats)
 
 
-async def mark_untaken(session: AsyncSession, message_id: int, attempt: int) -> None:
+async def mark_untaken(session: Session, message_id: int, attempt: int) -> None:
     """Remember for a while that the answer of this attempt, given or to come, reached nobody."""
     values = {"message": message_id, "attempt": attempt}
     await execute(session, statements.UNTAKEN, values)
 
 
-async def mark_taken(session: AsyncSession, message_id: int, attempt: int) -> None:
+async def mark_taken(session: Session, message_id: int, attempt: int) -> None:
     """Take back `mark_untaken`: what is said again from now on is done again."""
     values = {"message": message_id, "attempt": attempt}
     await execute(session, statements.TAKEN, values)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import text
-from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.database import execute
+from backend.database import Session, execute
 from backend.errors import BudgetSpent, TooManyTurns
 
 RETRY_AFTER = 5
@@ -58,7 +57,7 @@ _TODAY = text("""
 """)
 
 
-async def lock_user(session: AsyncSession, user_id: str) -> None:
+async def lock_user(session: Session, user_id: str) -> None:
     """Have the user's beginnings wait for each other until they are committed.
 
     A statement of its own: one that looks as well would see what was there before it waited.
@@ -66,7 +65,7 @@ async def lock_user(session: AsyncSession, user_id: str) -> None:
     await execute(session, _LOCK_USER, {"namespace": _NAMESPACE, "owner": user_id})
 
 
-async def admit_turn(session: AsyncSession, user_id: str, quota: Quota) -> None:
+async def admit_turn(session: Session, user_id: str, quota: Quota) -> None:
     """Let a turn of the user begin in this transaction, which has locked the user.
 
     Raises:
@@ -100,6 +99,6 @@ def _judge_budget(today: TokensToday, budget: int) -> None:
         )
 
 
-async def tokens_today(session: AsyncSession, user_id: str) -> TokensToday:
+async def tokens_today(session: Session, user_id: str) -> TokensToday:
     """Input and output tokens of the turns that the user began today."""
     return TokensToday(*(await execute(session, _TODAY, {"owner": user_id})).one())

@@ -20,10 +20,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from backend.conversations.messages import StoredMessage, read_messages
 from backend.conversations.tool_calls import (
     ToolCall,
@@ -32,7 +28,7 @@ from backend.conversations.tool_calls import (
     load_calls,
     unfinished_answer,
 )
-from backend.database import execute
+from backend.database import Row, Session, execute
 from backend.errors import ConversationNotFound
 from backend.journal import statements
 from backend.journal.requests import TurnRequest
@@ -105,7 +101,7 @@ which it would have been.
 
 
 async def begin_turn(
-    session: AsyncSession, user_id: str, request: TurnRequest, *, history_limit: int
+    session: Session, user_id: str, request: TurnRequest, *, history_limit: int
 ) -> Turn:
     """Write both rows of a turn and read the history before it.
 
@@ -134,7 +130,7 @@ async def begin_turn(
 
 
 async def _history(
-    session: AsyncSession, conversation: OpenedConversation, asked_id: int, history_limit: int
+    session: Session, conversation: OpenedConversation, asked_id: int, history_limit: int
 ) -> list[StoredMessage]:
     since = conversation.context_from
     if since is not None and since > asked_id:
@@ -143,7 +139,7 @@ async def _history(
     return await read_messages(session, conversation.id, limit, before=asked_id, since=since)
 
 
-def _opened(row: Row[*tuple[Any, ...]]) -> OpenedConversation:
+def _opened(row: Row) -> OpenedConversation:
     return OpenedConversation(
         row.id,
         row.message_count,
@@ -169,7 +165,7 @@ def _as_then(conversation: OpenedConversation, asked_id: int) -> OpenedConversat
 
 
 async def take_up(
-    session: AsyncSession,
+    session: Session,
     conversation_id: int,
     message_id: int,
     attempt: int,
@@ -209,7 +205,7 @@ def written(turn: Turn, **values: object) -> dict[str, object]:
     }
 
 
-async def record_call(session: AsyncSession, turn: Turn, call: ToolCall) -> None:
+async def record_call(session: Session, turn: Turn, call: ToolCall) -> None:
     """Write `call` into the turn's journal, in the transaction of the change it tells of.
 
     Raises:
@@ -221,11 +217,11 @@ async def record_call(session: AsyncSession, turn: Turn, call: ToolCall) -> None
         raise TurnClosed
 
 
-async def renew_leases(connection: AsyncConnection, runs: Collection[tuple[int, int]]) -> set[int]:
+async def renew_leases(session: Session, runs: Collection[tuple[int, int]]) -> set[int]:
     """Say that the runs behind these rows, each a message's id and an attempt, are alive.
 
     The ids of the rows that say so now; the others are closed, or locked by someone.
     """
     ids, attempts = zip(*runs, strict=True)
     values = {"messages": list(ids), "attempts": list(attempts)}
-    return set((await connection.execute(statements.RENEW, values)).scalars())
+    return set((await session.execute(statements.RENEW, values)).scalars())

@@ -16,14 +16,13 @@ from itertools import chain
 from typing import Annotated, Any, Required, TypedDict
 
 from pydantic import Field, TypeAdapter, ValidationError
-from sqlalchemy import BigInteger, Row, and_, any_, bindparam, case, func, select, update
+from sqlalchemy import BigInteger, and_, any_, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.conversations.messages import DEAD, StoredMessage, conversations, messages, read_id
 from backend.conversations.tool_calls import Undo, changes, load_calls
-from backend.database import execute
+from backend.database import Row, Session, execute
 from backend.errors import (
     AlreadyUndone,
     MessageNotFound,
@@ -135,7 +134,7 @@ def _recorded(changed: list[_Change]) -> Undo:
     return recorded
 
 
-async def undo_message(session: AsyncSession, user_id: str, message_id: str) -> StoredMessage:
+async def undo_message(session: Session, user_id: str, message_id: str) -> StoredMessage:
     """Take back all that the message's turn changed, and mark the message; or do nothing.
 
     `message_id` is of any shape, as the conversations' ids are.
@@ -159,7 +158,7 @@ async def undo_message(session: AsyncSession, user_id: str, message_id: str) -> 
     )
 
 
-async def _find(session: AsyncSession, user_id: str, message_id: str) -> Row[*tuple[Any, ...]]:
+async def _find(session: Session, user_id: str, message_id: str) -> Row:
     """The assistant's message, locked, if it can be undone as far as it alone tells."""
     number = read_id(message_id)
     if number is None:
@@ -175,7 +174,7 @@ async def _find(session: AsyncSession, user_id: str, message_id: str) -> Row[*tu
     return message
 
 
-def _recorded_changes(message: Row[*tuple[Any, ...]]) -> list[_Change]:
+def _recorded_changes(message: Row) -> list[_Change]:
     """The message's changes as they were made; `NothingToUndo` unless each is on record whole.
 
     One that an earlier backend recorded does not say what it replaced.
@@ -193,17 +192,13 @@ def _recorded_changes(message: Row[*tuple[Any, ...]]) -> list[_Change]:
     return found
 
 
-async def _lock(
-    session: AsyncSession, user_id: str, done: Sequence[_Change]
-) -> dict[int, Row[*tuple[Any, ...]]]:
+async def _lock(session: Session, user_id: str, done: Sequence[_Change]) -> dict[int, Row]:
     ids = [change["task_id"] for change in done]
     rows = await execute(session, _LOCK, {"owner": user_id, "ids": ids})
     return {row.id: row for row in rows}
 
 
-def _backwards(
-    done: Sequence[_Change], tasks: Mapping[int, Row[*tuple[Any, ...]]]
-) -> dict[int, _Values]:
+def _backwards(done: Sequence[_Change], tasks: Mapping[int, Row]) -> dict[int, _Values]:
     """What to set in each task to undo `done`, last change first.
 
     Raises:

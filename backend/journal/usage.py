@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import text
-from sqlmodel.ext.asyncio.session import AsyncSession
 
-from backend.database import execute
+from backend.database import Session, execute
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ _USED = text("""
 """)
 
 
-async def list_usage(session: AsyncSession, user_id: str, days: int) -> list[DayOfModel]:
+async def list_usage(session: Session, user_id: str, days: int) -> list[DayOfModel]:
     """The last `days` days, today among them and first; a day without turns is not listed."""
     rows = await execute(session, _USED, {"owner": user_id, "days": days})
     return [DayOfModel(*row) for row in rows]

@@ -7,9 +7,8 @@ from typing import Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from backend.database import is_ready
+from backend.database import Pool, is_ready
 from backend.errors import DatabaseUnavailable, Stopping
 from backend.web.openapi import HEALTH_ERRORS, READY_ERRORS
 
@@ -31,10 +30,10 @@ class Readiness:
         self._looked = -math.inf
         self._ready = False
 
-    async def look(self, engine: AsyncEngine) -> bool:
+    async def look(self, pool: Pool) -> bool:
         async with self._lock:
             if time.monotonic() - self._looked >= LOOK_EVERY_S:
-                self._ready = await is_ready(engine)
+                self._ready = await is_ready(pool)
                 self._looked = time.monotonic()
         return self._ready
 
@@ -55,6 +54,6 @@ async def ready(request: Request) -> Health:
     """
     if request.app.state.stopping:
         raise Stopping
-    if not await request.app.state.readiness.look(request.app.state.engine):
+    if not await request.app.state.readiness.look(request.app.state.pool):
         raise DatabaseUnavailable
     return Health(status="ready")

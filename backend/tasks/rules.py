@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, func, not_, null, o
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.base import Executable
 from sqlmodel import SQLModel
-from sqlmodel.ext.asyncio.session import AsyncSession
 
+from backend.database import Session
 from backend.errors import TaskNotFound
 from backend.models import ID_MAX, Recurrence, Task
 from backend.schemas.fields import as_utc
@@ -34,24 +34,18 @@ _TOGGLE = _CHANGE.values(
 )
 
 
-def _tasks(statement: Any) -> Executable:
-    """Load what `statement` returns as tasks, over what the session remembers of them."""
-    loaded = select(Task).from_statement(statement)
-    return loaded.execution_options(populate_existing=True)
+async def _load(session: Session, statement: Executable, values: dict[str, Any]) -> list[Task]:
+    """The rows that `statement` returns, which are tasks by their columns."""
+    return (await session.execute(statement, values)).all()
 
 
-async def _load(session: AsyncSession, statement: Any, values: dict[str, Any]) -> list[Task]:
-    rows: Any = await session.exec(statement, params=values)
-    return list(rows.scalars())
-
-
-_ADD = _tasks(_NEW.returning(_TABLE))
-_NEXT = _tasks(_NEW.on_conflict_do_nothing().returning(_TABLE))
-_GET = _tasks(select(_TABLE).where(_OWN_TASK))
+_ADD = _NEW.returning(_TABLE)
+_NEXT = _NEW.on_conflict_do_nothing().returning(_TABLE)
+_GET = select(_TABLE).where(_OWN_TASK)
 _LOCK_TASK = select(_TABLE).where(_OWN_TASK).with_for_update()
-_TOGGLE_ANY = _tasks(_TOGGLE)
-_TOGGLE_OTHER = _tasks(_TOGGLE.where(_ROW.completed != bindparam("wanted")))
-_DELETE = _tasks(_CHANGE.values(deleted_at=_NOW))
+_TOGGLE_ANY = _TOGGLE
+_TOGGLE_OTHER = _TOGGLE.where(_ROW.completed != bindparam("wanted"))
+_DELETE = _CHANGE.values(deleted_at=_NOW)
 _NEWEST_FIRST = (_ROW.created_at.desc(), _ROW.id.desc())
 _DATE_ALONE = _ROW.due_date == func.date_trunc("day", _ROW.due_date, "UTC")
 # a date alone is midnight UTC, and not over before the person's day is
@@ -96,31 +90,31 @@ class Completion(NamedTuple):
     following: Task | None
 
 
-async def add_task(session: AsyncSession, user_id: str, new: TaskCreate) -> Task:
+async def add_task(session: Session, user_id: str, new: TaskCreate) -> Task:
     """A new open task, with its id."""
     (task,) = await _load(session, _ADD, {"user_id": user_id, **new.model_dump()})
     return task
 
 
-async def get_task(session: AsyncSession, user_id: str, task_id: int) -> Task:
+async def get_task(session: Session, user_id: str, task_id: int) -> Task:
     """One task; `TaskNotFound` where the user has none of that id, here and below."""
     return await _one(session, _GET, user_id, task_id)
 
 
-async def lock_task(session: AsyncSession, user_id: str, task_id: int) -> Mapping[str, Any]:
+async def lock_task(session: Session, user_id: str, task_id: int) -> Mapping[str, Any]:
     """The columns of a task as they stand until this transaction changes them."""
     if not 0 < task_id <= ID_MAX:
         raise TaskNotFound
-    connection = await session.connection()
-    found = await connection.execute(_LOCK_TASK, {"owner": user_id, "task": task_id})
+    found = await session.execute(_LOCK_TASK, {"owner": user_id, "task": task_id})
     row = found.one_or_none()
     if row is None:
         raise TaskNotFound
-    return row._asdict()
+    columns: Mapping[str, Any] = row._asdict()
+    return columns
 
 
 async def list_tasks(
-    session: AsyncSession,
+    session: Session,
     user_id: str,
     *,
     completed: bool | None = None,
@@ -133,11 +127,11 @@ async def list_tasks(
     """
     matching = select(_TABLE).where(_OWN_TASKS, *_filters(completed, search))
     newest = matching.order_by(*_NEWEST_FIRST).limit(limit)
-    return await _load(session, _tasks(newest), {"owner": user_id})
+    return await _load(session, newest, {"owner": user_id})
 
 
 async def count_tasks(
-    session: AsyncSession,
+    session: Session,
     user_id: str,
     *,
     completed: bool | None = None,
@@ -145,11 +139,11 @@ async def count_tasks(
 ) -> int:
     """How many tasks `list_tasks` would find without a limit."""
     matching = select(func.count()).where(_OWN_TASKS, *_filters(completed, search))
-    connection = await session.connection()
-    return (await connection.execute(matching, {"owner": user_id})).scalar_one()
+    count: int = (await session.execute(matching, {"owner": user_id})).scalar_one()
+    return count
 
 
-async def open_tasks(session: AsyncSession, user_id: str, limit: int, now: datetime) -> OpenTasks:
+async def open_tasks(session: Session, user_id: str, limit: int, now: datetime) -> OpenTasks:
     """The newest `limit` (1 or more) tasks that are not done, and the counts of all of them.
 
     `now` is in the person's time zone. What is due on a date, at no time, is overdue when that
@@ -161,16 +155,13 @@ async def open_tasks(session: AsyncSession, user_id: str, limit: int, now: datet
         "now": now,
         "today": datetime.combine(now.date(), time.min, UTC),
     }
-    connection = await session.connection()
-    rows = (await connection.execute(_OPEN, values)).all()
+    rows = (await session.execute(_OPEN, values)).all()
     newest = [OpenTask(row[0], row[1], row[2] and as_utc(row[2])) for row in rows]
     total, overdue = rows[0][3:] if rows else (0, 0)
     return OpenTasks(newest, total, overdue)
 
 
-async def update_task(
-    session: AsyncSession, user_id: str, task_id: int, changes: TaskUpdate
-) -> Task:
+async def update_task(session: Session, user_id: str, task_id: int, changes: TaskUpdate) -> Task:
     """Set the fields that were sent, also to null or to what they were; none: as `get_task`.
 
     Another due date or pattern starts a new series: its day of the month counts from then.
@@ -182,11 +173,11 @@ async def update_task(
     if schedule:
         same = and_(*(column.is_not_distinct_from(sent[column.name]) for column in schedule))
         sent["recurrence_day"] = case((same, _ROW.recurrence_day), else_=null())
-    return await _one(session, _tasks(_CHANGE.values(sent)), user_id, task_id)
+    return await _one(session, _CHANGE.values(sent), user_id, task_id)
 
 
 async def set_completed(
-    session: AsyncSession, user_id: str, task_id: int, completed: bool
+    session: Session, user_id: str, task_id: int, completed: bool
 ) -> Completion:
     """Complete or reopen a task; one that is so already stays as it is.
 
@@ -199,20 +190,20 @@ async def set_completed(
     return Completion(task, await _repeat(session, task))
 
 
-async def toggle_task(session: AsyncSession, user_id: str, task_id: int) -> Task:
+async def toggle_task(session: Session, user_id: str, task_id: int) -> Task:
     """Complete an open task, as `set_completed` does, or reopen a completed one."""
     task = await _one(session, _TOGGLE_ANY, user_id, task_id)
     await _repeat(session, task)
     return task
 
 
-async def delete_task(session: AsyncSession, user_id: str, task_id: int) -> Task:
+async def delete_task(session: Session, user_id: str, task_id: int) -> Task:
     """Delete a task softly: the row stays, nobody finds it; its series ends."""
     return await _one(session, _DELETE, user_id, task_id)
 
 
 async def _one(
-    session: AsyncSession, statement: Executable, user_id: str, task_id: int, **more: object
+    session: Session, statement: Executable, user_id: str, task_id: int, **more: object
 ) -> Task:
     """The task that `statement` finds; an id no column can hold is missing without a query."""
     if not 0 < task_id <= ID_MAX:
@@ -233,7 +224,7 @@ def _filters(completed: bool | None, search: str | None) -> list[ColumnElement[b
     return filters
 
 
-async def _repeat(session: AsyncSession, task: Task) -> Task | None:
+async def _repeat(session: Session, task: Task) -> Task | None:
     """Make and return the next occurrence of a task just completed, if it recurs and has none yet.
 
     The completing UPDATE holds the row's lock, and `previous_id` is unique, also over deleted

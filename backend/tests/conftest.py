@@ -15,13 +15,16 @@ from agents.testing import ScriptedModel
 from fastapi import FastAPI
 
 from backend.config import Settings
-from backend.database import Sessions, create_db_and_tables, create_engine
+from backend.database import Sessions as OwnSessions
 from backend.main import create_app
 from backend.tests.support import better_auth
 from backend.tests.support.databases import (
+    Sessions,
+    bring_up,
     database_url,
     make_database,
     migrated_template,
+    open_sessions,
     postgres_url,
     temporary_database,
 )
@@ -36,9 +39,7 @@ type Run = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 async def shared_database_url(postgres_url: str) -> AsyncIterator[str]:
     """The database the tests share: our tables and Better Auth's."""
     async with temporary_database(postgres_url) as url:
-        engine = create_engine(make_settings(url), url)
-        await create_db_and_tables(engine)
-        await engine.dispose()
+        await bring_up(url)
         await better_auth.execute(url, better_auth.TABLES)
         yield url
 
@@ -98,10 +99,17 @@ async def app(settings: Settings, model: ScriptedModel) -> AsyncIterator[FastAPI
 
 
 @pytest.fixture
-def sessions(app: FastAPI) -> Sessions:
-    """The app's session factory, to look at rows."""
-    sessions: Sessions = app.state.sessions
+def own_sessions(app: FastAPI) -> OwnSessions:
+    """The app's sessions, to call what the routes call."""
+    sessions: OwnSessions = app.state.sessions
     return sessions
+
+
+@pytest.fixture
+async def sessions(shared_database_url: str) -> AsyncIterator[Sessions]:
+    """Sessions beside the app's, to look at rows."""
+    async with open_sessions(shared_database_url) as sessions:
+        yield sessions
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from backend.agent.prompt import INSTRUCTIONS
-from backend.database import Sessions
 from backend.tests.conftest import Run
+from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import calls, given, outputs, says, together
 
 
@@ -283,14 +283,13 @@ async def test_no_connection_is_held_while_the_model_thinks(
     model.extend([calls("add_task", {"title": "Milk"}), ModelStep.respond(think)])
     turn = asyncio.create_task(chat(alice, "Add milk"))
     await thinking.wait()
-    assert app.state.engine.pool.checkedout() == 0
+    assert app.state.pool.in_use == 0
     async with app.state.sessions() as session:
         idle = text(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
         )
-        connection = await session.connection()
-        assert (await connection.execute(idle)).scalar() == 0
+        assert (await session.execute(idle)).scalar() == 0
     go_on.set()
     assert (await turn)["response"] == "Done."
 

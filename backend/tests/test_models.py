@@ -7,8 +7,8 @@ from agents.testing import ScriptedModel
 from sqlalchemy import text
 from sqlmodel import select
 
-from backend.database import Sessions
 from backend.models import Conversation, Message, MessageStatus, Task
+from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import says
 from backend.tests.test_chat import chat, messages_of
 

@@ -13,12 +13,11 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from backend.agent.chat_agent import ToolStopped
 from backend.agent.context.build import Context
 from backend.agent.models.run_model import TOO_LONG, ProviderError
 from backend.conversations.tool_calls import ToolCall, as_shown, unfinished_answer
+from backend.database import Session
 from backend.errors import (
     RUNNING_RETRY_S,
     AIServiceUnavailable,
@@ -45,7 +44,7 @@ LATE_PAUSES = tuple(repeat(0.5, 120))
 """The same once its client has been told that the database is away."""
 
 
-type Write[T] = Callable[[AsyncSession], Awaitable[T]]
+type Write[T] = Callable[[Session], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ async def close_run(
 
 
 async def _finish(
-    runtime: Runtime, run: Run, request: TurnRequest, end: Ended, session: AsyncSession
+    runtime: Runtime, run: Run, request: TurnRequest, end: Ended, session: Session
 ) -> Answer:
     turn, untaken = run.turn, run.untaken
     title = runtime.afterwork.title_by_rule(turn, end.context, request.text)
@@ -117,7 +116,7 @@ async def _fail(runtime: Runtime, run: Run) -> Record:
         return _close_late(runtime, run, partial(_fail_once, runtime, run))
 
 
-async def _fail_once(runtime: Runtime, run: Run, session: AsyncSession) -> Record:
+async def _fail_once(runtime: Runtime, run: Run, session: Session) -> Record:
     try:
         record = await fail_turn(session, run.turn)
     except Exception as error:

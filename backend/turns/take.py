@@ -10,7 +10,7 @@ import logging
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.exc import IntegrityError
+from psycopg.errors import UniqueViolation
 
 from backend.agent.chat_agent import create_agent, run_agent
 from backend.agent.context.budget import budget_of
@@ -83,7 +83,7 @@ async def _begin(
             if not isinstance(begun, Busy):
                 return begun
             busy = begun
-        except IntegrityError as error:
+        except UniqueViolation as error:
             # the same key at the same moment: the next look finds the other's turn
             logger.info("two requests under one key", exc_info=error)
         except TooManyTurns:

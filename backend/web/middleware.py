@@ -12,7 +12,7 @@ import sys
 import time
 from uuid import uuid4
 
-from sqlalchemy.exc import OperationalError
+from psycopg import OperationalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -209,5 +209,5 @@ def _reason(error: BaseException | None) -> str | None:
         case StartFailure():
             return str(error)
         case OperationalError():
-            return f"DATABASE_URL: {str(error.orig).splitlines()[0]}"
+            return f"DATABASE_URL: {str(error).splitlines()[0]}"
     return None

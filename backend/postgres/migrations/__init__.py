@@ -1,10 +1,16 @@
 """Alembic, for the three tables this service owns; configured here, without an alembic.ini."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
+
+from backend.postgres.engine import open_engine
+
+LOCK_S = 30
+"""Seconds that a migration waits for a lock, of a table or of another replica's migration."""
 
 
 def alembic_config(connection: Connection, version_table: str) -> Config:
@@ -18,3 +24,12 @@ def alembic_config(connection: Connection, version_table: str) -> Config:
 def upgrade(connection: Connection, version_table: str) -> None:
     """Run every revision that the database does not have; the caller commits."""
     command.upgrade(alembic_config(connection, version_table), "head")
+
+
+async def migrate(parameters: Mapping[str, str], version_table: str, lock: int) -> None:
+    """Run what is missing in one transaction, while no other replica does."""
+    async with open_engine(parameters) as engine, engine.begin() as connection:
+        await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_S}s'"))
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({lock})"))
+        await connection.run_sync(upgrade, version_table)

@@ -12,10 +12,10 @@ from agents.testing import ModelStep, ScriptedModel
 from sqlalchemy import text
 
 from backend.agent.context.titles import LENGTH as TITLE_LENGTH
-from backend.database import Sessions
 from backend.tests.conftest import Run, settled
 from backend.tests.conversations.test_history import conversation_of, message_in
 from backend.tests.journal.test_retries import send
+from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.test_chat import chat, messages_of
 from backend.turns import afterwork
@@ -191,7 +191,7 @@ async def test_the_answer_waits_for_no_title_and_no_connection_is_held_nor_anyth
     turn = await chat(writer, "hello")
     await thinking.wait()
     transport: Any = writer._transport
-    assert transport.app.state.engine.pool.checkedout() == 0
+    assert transport.app.state.pool.in_use == 0
     before = await kept_of(sessions, turn["conversation_id"])
     assert before["title"] is None
     go_on.set()

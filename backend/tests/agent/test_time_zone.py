@@ -139,9 +139,9 @@ async def test_the_offline_model_counts_from_the_persons_day(
             assert due - timedelta(1) in today
 
 
-async def counted(sessions: Sessions, user_id: str, zone: str, moment: str) -> OpenTasks:
+async def counted(own_sessions: Sessions, user_id: str, zone: str, moment: str) -> OpenTasks:
     now = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo(zone))
-    async with sessions() as session:
+    async with own_sessions() as session:
         return await tasks.open_tasks(session, user_id, 1, now)
 
 
@@ -159,7 +159,7 @@ async def test_open_and_overdue_tasks_are_counted_beyond_those_that_are_listed(
 
 
 async def test_a_time_is_overdue_when_it_has_passed(
-    alice: httpx.AsyncClient, alice_id: str, sessions: Sessions
+    alice: httpx.AsyncClient, alice_id: str, own_sessions: Sessions
 ) -> None:
     await add(alice, "call", due_date="2026-06-10T12:00:00Z")
     for zone, moment, overdue in (
@@ -168,11 +168,11 @@ async def test_a_time_is_overdue_when_it_has_passed(
         ("Asia/Tokyo", "2026-06-10T20:59", 0),
         ("Asia/Tokyo", "2026-06-10T21:01", 1),
     ):
-        assert (await counted(sessions, alice_id, zone, moment)).overdue == overdue, moment
+        assert (await counted(own_sessions, alice_id, zone, moment)).overdue == overdue, moment
 
 
 async def test_a_date_is_overdue_when_it_is_over_where_the_person_is(
-    alice: httpx.AsyncClient, alice_id: str, sessions: Sessions
+    alice: httpx.AsyncClient, alice_id: str, own_sessions: Sessions
 ) -> None:
     await add(alice, "pay rent", due_date="2026-06-10")
     for zone, moment, overdue in (
@@ -184,4 +184,7 @@ async def test_a_date_is_overdue_when_it_is_over_where_the_person_is(
         ("Asia/Tokyo", "2026-06-11T00:01", 1),
         ("Pacific/Kiritimati", "2026-06-11T00:01", 1),
     ):
-        assert (await counted(sessions, alice_id, zone, moment)).overdue == overdue, (zone, moment)
+        assert (await counted(own_sessions, alice_id, zone, moment)).overdue == overdue, (
+            zone,
+            moment,
+        )

@@ -12,12 +12,11 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from backend.conversations.export import PAGE
-from backend.database import Sessions
 from backend.tests.conftest import make_settings, running
 from backend.tests.conversations.test_conversations import PATH, make, opened
 from backend.tests.conversations.test_history import conversation_of, message_in
 from backend.tests.support import better_auth
-from backend.tests.support.databases import execute
+from backend.tests.support.databases import Sessions, execute, open_sessions
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat, messages_of
 
@@ -240,7 +239,7 @@ async def test_a_reader_who_is_slow_holds_no_connection(
     held: list[int] = []
 
     async def look(_: int) -> None:
-        held.append(app.state.engine.pool.checkedout())
+        held.append(app.state.pool.in_use)
 
     path = await long_conversation(sessions, alice_id)
     body, ended = await download(app, token, path, look)
@@ -259,8 +258,9 @@ async def test_one_that_breaks_off_is_not_taken_for_whole(database_url: str) -> 
         if part == 2:
             await execute(database_url, "ALTER TABLE messages RENAME TO elsewhere")
 
-    async with running(make_settings(database_url)) as app:
-        path = await long_conversation(app.state.sessions, user_id)
+    settings = make_settings(database_url)
+    async with running(settings) as app, open_sessions(database_url) as sessions:
+        path = await long_conversation(sessions, user_id)
         body, ended = await download(app, token, path, break_it)
     assert not ended
     assert body.startswith(b'{"id":')

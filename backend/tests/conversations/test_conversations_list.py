@@ -11,9 +11,9 @@ from agents.testing import ScriptedModel
 from sqlalchemy import text
 
 from backend.conversations.cursors import NEWEST, Position, write_cursor
-from backend.database import Sessions
 from backend.tests.conversations.test_conversations import PATH, listed, make, opened
 from backend.tests.conversations.test_history import conversation_of, message_in
+from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import says
 from backend.tests.test_chat import chat
 

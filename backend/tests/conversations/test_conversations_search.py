@@ -6,10 +6,11 @@ from agents.testing import ScriptedModel
 from sqlalchemy import text
 
 from backend.conversations import listing
-from backend.database import Sessions
+from backend.database import Sessions as OwnSessions
 from backend.tests.conversations.test_conversations import PATH, listed, make
 from backend.tests.conversations.test_conversations_list import many, pages
 from backend.tests.conversations.test_history import conversation_of, insert, message_in
+from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat
 
@@ -127,16 +128,16 @@ async def test_what_another_person_said_is_never_found(
 
 
 async def test_owners_whose_ids_end_alike_or_hold_odd_characters_are_kept_apart(
-    sessions: Sessions,
+    sessions: Sessions, own_sessions: OwnSessions
 ) -> None:
     long = "x" * 30
     owners = [f"a{long}", f"b{long}", "o'ne \\1 #/", 'o"ne', "🙂" * 60]
     for owner in owners:
         number = await conversation_of(sessions, owner)
         await message_in(sessions, number, owner, "user", "a needle")
-    async with sessions() as session:
+    async with sessions() as session, own_sessions() as own:
         for owner in owners:
-            page = await listing.list_conversations(session, owner, limit=9, search="need")
+            page = await listing.list_conversations(own, owner, limit=9, search="need")
             assert len(page.conversations) >= 1
             for each in page.conversations:
                 sql = "SELECT user_id FROM conversations WHERE id = :id"

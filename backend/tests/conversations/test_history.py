@@ -7,7 +7,7 @@ import pytest
 from agents.testing import ScriptedModel
 from sqlalchemy import text
 
-from backend.database import Sessions
+from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import says
 from backend.tests.test_chat import chat, messages_of
 

@@ -2,9 +2,9 @@
 
 import httpx
 
-from backend.database import Sessions
 from backend.tests.conftest import Run
 from backend.tests.conversations.test_conversations import NOT_IDS, PATH, listed, make
+from backend.tests.support.databases import Sessions
 
 
 async def deleted(client: httpx.AsyncClient) -> int:

@@ -12,7 +12,6 @@ import pytest
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
 from psycopg.rows import dict_row
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uvicorn.importer import import_from_string
 
 from backend import demo, main, models
@@ -65,10 +64,13 @@ def section_of(page: Path, title: str) -> Section:
     return next(section for section in sections(page) if section.title == title)
 
 
+UNUSED: Any = None
+
+
 def tool_schemas() -> dict[str, tuple[str, Any]]:
     """The description and the parameters of each tool, as a model is given them."""
     turn = unsaved_turn()
-    tools: list[Any] = create_tools_for_user("someone", AsyncSession(), turn)
+    tools: list[Any] = create_tools_for_user("someone", UNUSED, turn)
     return {tool.name: (tool.description, tool.params_json_schema) for tool in tools}
 
 

@@ -84,7 +84,7 @@ async def test_a_wrong_signature_is_refused_before_any_query(
         better_auth.signed("' OR '1'='1", SECRET),
         better_auth.signed("x" * 513, SECRET),
     ]
-    with statements_sent(app.state.engine) as statements:
+    with statements_sent() as statements:
         for form in wrong:
             assert await status_of(app, form) == 401, form
             assert (await ask(app, Cookie=f"{NAME}={quote(form)}")).status_code == 401, form

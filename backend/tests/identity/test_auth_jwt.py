@@ -99,7 +99,7 @@ async def test_a_jwt_is_believed_by_the_algorithm_of_its_key_alone(
 async def test_the_subject_is_the_user_and_no_session_is_asked_for(
     app: FastAPI, keys: KeyServer, key: SigningKey, alice_id: str, bob_id: str
 ) -> None:
-    with statements_sent(app.state.engine) as statements:
+    with statements_sent() as statements:
         async with client_of(app, key.sign(keys.claims(sub=alice_id))) as alice:
             made = await alice.post("/api/tasks", json={"title": "Mine"})
     assert made.json()["user_id"] == alice_id

@@ -265,7 +265,7 @@ async def test_requests_that_come_while_the_table_is_looked_for_share_the_look(
             (['DROP TABLE "session"'], 401),
         ]:
             await execute(database_url, *change)
-            with statements_sent(app.state.engine) as statements:
+            with statements_sent() as statements:
                 answers = await asyncio.gather(*(client.get("/api/tasks") for _ in range(20)))
             assert {answer.status_code for answer in answers} == {status}
             assert sum("pg_attribute" in statement for statement in statements) <= 2
@@ -274,7 +274,7 @@ async def test_requests_that_come_while_the_table_is_looked_for_share_the_look(
 async def test_a_sign_in_is_one_query(database_url: str) -> None:
     await execute(database_url, *TABLES.split(";")[:2])
     async with running(make_settings(database_url)) as app, client_of(app, "unknown") as client:
-        with statements_sent(app.state.engine) as statements:
+        with statements_sent() as statements:
             for _ in range(2):
                 assert (await client.get("/api/tasks")).status_code == 401
         assert len(statements) == 2

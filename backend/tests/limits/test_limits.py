@@ -11,7 +11,6 @@ import pytest
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
 from limits import parse_many
-from sqlalchemy import event
 
 from backend.__main__ import _server_config
 from backend.config import Settings
@@ -20,6 +19,7 @@ from backend.limits.counters import Counters
 from backend.rate_limiter import SUSPECTS_AT_ONCE
 from backend.tests.conftest import Run, make_settings, running
 from backend.tests.support import better_auth
+from backend.tests.support.databases import statements_sent
 from backend.tests.support.scripting import says
 from backend.tests.turns.test_failures import LOST
 
@@ -349,10 +349,10 @@ async def test_a_flood_of_guesses_holds_two_connections_at_the_most(
 ) -> None:
     async with running(three_failures) as app:
         await failures(app, "192.0.2.1", 4)
-        pool, held = app.state.engine.sync_engine.pool, []
-        event.listen(pool, "checkout", lambda *_: held.append(pool.checkedout()))
-        async with from_address(app, "192.0.2.1", "a-guess") as client:
-            answers = await asyncio.gather(*(client.get("/api/tasks") for _ in range(60)))
+        held: list[int] = []
+        with statements_sent(lambda _: held.append(app.state.pool.in_use)):
+            async with from_address(app, "192.0.2.1", "a-guess") as client:
+                answers = await asyncio.gather(*(client.get("/api/tasks") for _ in range(60)))
         assert {answer.status_code for answer in answers} == {429}
         assert len(held) == 60
         assert max(held) <= SUSPECTS_AT_ONCE

@@ -1,34 +1,18 @@
 """What the engine makes of an address, as it is handed to libpq."""
 
-from typing import Any
-
 import pytest
-from sqlalchemy import event
 
-from backend.config import Settings, SettingsError
-from backend.database import create_engine
-
-
-class Connecting(Exception):
-    """Stops a connection on its way and tells what it was to be made with."""
+from backend.config import SettingsError
+from backend.postgres.address import read_address
 
 
-async def connect_parameters(url: str) -> dict[str, Any]:
-    engine = create_engine(Settings(_env_file=None), url)
-
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def stop(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
-        raise Connecting(parameters)
-
-    with pytest.raises(Connecting) as stopped:
-        await engine.connect()
-    parameters: dict[str, Any] = stopped.value.args[0]
-    return parameters
+def connect_parameters(url: str) -> dict[str, str]:
+    return read_address(url).parameters
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-async def test_an_address_of_neon_is_passed_on_whole(scheme: str) -> None:
-    found = await connect_parameters(
+def test_an_address_of_neon_is_passed_on_whole(scheme: str) -> None:
+    found = connect_parameters(
         f"{scheme}://owner:p%40ss%2Fw@ep-1.eu.aws.neon.tech/app?sslmode=require&channel_binding=require"
     )
     assert found["user"] == "owner"
@@ -37,12 +21,12 @@ async def test_an_address_of_neon_is_passed_on_whole(scheme: str) -> None:
     assert found["dbname"] == "app"
     assert found["sslmode"] == found["channel_binding"] == "require"
     assert found["application_name"] == "todo-chat"
-    assert found["connect_timeout"] == "10"
+    assert found["connect_timeout"] == "3"
     assert "prepare_threshold" not in found
 
 
-async def test_parameters_of_libpq_in_the_address_win_over_ours() -> None:
-    found = await connect_parameters(
+def test_parameters_of_libpq_in_the_address_win_over_ours() -> None:
+    found = connect_parameters(
         "postgresql://h/d?connect_timeout=3&application_name=mine&options=endpoint%3Dep-1"
         "&target_session_attrs=read-write&sslmode=disable&sslmode=verify-full"
     )
@@ -53,15 +37,15 @@ async def test_parameters_of_libpq_in_the_address_win_over_ours() -> None:
     assert found["sslmode"] == "verify-full"
 
 
-async def test_several_hosts_are_tried_in_turn() -> None:
-    found = await connect_parameters("postgresql:///d?host=a&host=b&port=5432&port=5433")
+def test_several_hosts_are_tried_in_turn() -> None:
+    found = connect_parameters("postgresql:///d?host=a&host=b&port=5432&port=5433")
     assert (found["host"], found["port"]) == ("a,b", "5432,5433")
 
 
-async def test_other_libraries_parameters_are_dropped_and_named_without_their_value(
+def test_other_libraries_parameters_are_dropped_and_named_without_their_value(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    found = await connect_parameters(
+    found = connect_parameters(
         "postgresql://u:hunter2@h/d?schema=hidden1&connection_limit=98765&pool_timeout=98765"
     )
     assert not {"schema", "connection_limit", "pool_timeout"} & found.keys()
@@ -74,8 +58,8 @@ async def test_other_libraries_parameters_are_dropped_and_named_without_their_va
 @pytest.mark.parametrize(
     ("given", "sslmode"), [("true", "require"), ("verify-full", "verify-full")]
 )
-async def test_ssl_as_other_libraries_write_it_is_not_lost(given: str, sslmode: str) -> None:
-    found = await connect_parameters(f"postgresql://h/d?ssl={given}")
+def test_ssl_as_other_libraries_write_it_is_not_lost(given: str, sslmode: str) -> None:
+    found = connect_parameters(f"postgresql://h/d?ssl={given}")
     assert found["sslmode"] == sslmode
     assert "ssl" not in found
 
@@ -89,10 +73,10 @@ async def test_ssl_as_other_libraries_write_it_is_not_lost(given: str, sslmode: 
         "postgresql://u:p@h/d?prepare_threshold=0",
     ],
 )
-async def test_behind_a_pooler_nothing_is_prepared(address: str) -> None:
-    found = await connect_parameters(address)
-    assert found["prepare_threshold"] is None
-    assert "pgbouncer" not in found
+def test_behind_a_pooler_nothing_is_prepared(address: str) -> None:
+    found, pooled = read_address(address)
+    assert pooled
+    assert not {"pgbouncer", "prepare_threshold"} & found.keys()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +90,6 @@ async def test_behind_a_pooler_nothing_is_prepared(address: str) -> None:
 )
 def test_an_unreadable_address_is_refused_without_being_quoted(address: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL") as refused:
-        create_engine(Settings(_env_file=None), address)
+        read_address(address)
     assert "hunter2" not in str(refused.value)
     assert refused.value.__cause__ is None

@@ -8,12 +8,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from sqlmodel import SQLModel, select
 
-from backend.config import Settings
-from backend.database import VERSION_TABLE, create_db_and_tables, create_engine, create_sessions
+from backend.database import VERSION_TABLE
 from backend.tests.support import earlier_backend as earlier
-from backend.tests.support.databases import MakeDatabase, catalog, execute
-
-SETTINGS = Settings(_env_file=None)
+from backend.tests.support.databases import MakeDatabase, bring_up, catalog, execute, open_sessions
 
 type Row = dict[str, Any]
 type MakeEarlier = Callable[[earlier.Form], Awaitable[str]]
@@ -39,9 +36,7 @@ def _set_zone(url: str, zone: str) -> str:
 
 
 async def adopt(url: str) -> None:
-    engine = create_engine(SETTINGS, url)
-    await create_db_and_tables(engine)
-    await engine.dispose()
+    await bring_up(url)
 
 
 async def adopt_again(url: str) -> None:
@@ -52,10 +47,8 @@ async def adopt_again(url: str) -> None:
 
 async def rows_of[T: SQLModel](url: str, table: type[T]) -> list[T]:
     """All rows as the service reads them, by id."""
-    engine = create_engine(SETTINGS, url)
-    async with create_sessions(engine)() as session:
+    async with open_sessions(url) as sessions, sessions() as session:
         rows = (await session.exec(select(table))).all()
-    await engine.dispose()
     return sorted(rows, key=lambda row: row.id)  # type: ignore[attr-defined]
 
 

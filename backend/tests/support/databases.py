@@ -1,5 +1,6 @@
 """Real databases for the tests: one embedded server for the run, one database for each test."""
 
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -10,16 +11,23 @@ from typing import Any, Protocol
 
 import pytest
 from psycopg import AsyncConnection
-from sqlalchemy import event, make_url, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.config import Settings
-from backend.database import create_db_and_tables, create_engine
+from backend.database import create_db_and_tables, create_pool
+from backend.postgres.address import read_address
 from backend.postgres.embedded import start_embedded
+from backend.postgres.engine import open_engine
+from backend.postgres.pool import Pool
+from backend.postgres.session import statements_logger
 
 _numbers = count(1)
 
-type MakeEngine = Callable[..., AsyncEngine]
+type MakePool = Callable[..., Pool]
+type Sessions = async_sessionmaker[AsyncSession]
+"""Makes SQLAlchemy's sessions, for looking at rows beside the app."""
 
 
 class MakeDatabase(Protocol):
@@ -55,9 +63,7 @@ async def make_database(postgres_url: str) -> AsyncIterator[MakeDatabase]:
 async def migrated_template(postgres_url: str) -> AsyncIterator[str]:
     """The name of a database with our tables and no rows; nobody may be connected to it."""
     async with temporary_database(postgres_url) as url:
-        engine = create_engine(Settings(_env_file=None), url)
-        await create_db_and_tables(engine)
-        await engine.dispose()
+        await bring_up(url)
         yield make_url(url).database or ""
 
 
@@ -68,17 +74,40 @@ async def database_url(make_database: MakeDatabase, migrated_template: str) -> s
 
 
 @pytest.fixture
-async def engine_for() -> AsyncIterator[MakeEngine]:
-    """Makes engines that are disposed of when the test is over."""
-    engines: list[AsyncEngine] = []
+async def pool_for() -> AsyncIterator[MakePool]:
+    """Makes pools that are closed when the test is over."""
+    pools: list[Pool] = []
 
-    def make(url: str, **values: Any) -> AsyncEngine:
-        engines.append(create_engine(Settings(_env_file=None, **values), url))
-        return engines[-1]
+    def make(url: str, **values: Any) -> Pool:
+        pools.append(create_pool(Settings(_env_file=None, **values), url))
+        return pools[-1]
 
     yield make
-    for engine in engines:
-        await engine.dispose()
+    for pool in pools:
+        await pool.close()
+
+
+@asynccontextmanager
+async def open_sessions(url: str) -> AsyncIterator[Sessions]:
+    """SQLAlchemy's sessions on a database."""
+    async with engine_on(url) as engine:
+        yield async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+
+
+@asynccontextmanager
+async def engine_on(url: str) -> AsyncIterator[AsyncEngine]:
+    parameters = read_address(url).parameters | {"options": "-c TimeZone=UTC"}
+    async with open_engine(parameters) as engine:
+        yield engine
+
+
+async def bring_up(url: str) -> None:
+    """Do with a database what a start of the service does."""
+    pool = create_pool(Settings(_env_file=None), url)
+    try:
+        await create_db_and_tables(pool)
+    finally:
+        await pool.close()
 
 
 @asynccontextmanager
@@ -100,23 +129,31 @@ async def execute(url: str, *statements: str) -> None:
 
 
 @contextmanager
-def statements_sent(engine: AsyncEngine) -> Iterator[list[str]]:
-    """What is sent through `engine` meanwhile, in order."""
+def statements_sent(look: Callable[[str], object] | None = None) -> Iterator[list[str]]:
+    """What the apps of this process send meanwhile, in order; `look` is told each."""
     sent: list[str] = []
 
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        sent.append(statement)
+    def note(record: logging.LogRecord) -> None:
+        sent.append(record.getMessage())
+        if look:
+            look(sent[-1])
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    handler = logging.Handler()
+    handler.emit = note  # type: ignore[method-assign]
+    level = statements_logger.level
+    statements_logger.addHandler(handler)
+    statements_logger.setLevel(logging.DEBUG)
     try:
         yield sent
     finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+        statements_logger.removeHandler(handler)
+        statements_logger.setLevel(level)
 
 
-async def scalar(engine: AsyncEngine, sql: str) -> Any:
-    async with engine.connect() as connection:
-        return await connection.scalar(text(sql))
+async def scalar(url: str, sql: str) -> Any:
+    async with await AsyncConnection.connect(url) as connection:
+        row = await (await connection.execute(sql.encode())).fetchone()
+    return row[0] if row else None
 
 
 CATALOG = """

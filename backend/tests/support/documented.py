@@ -19,7 +19,7 @@ import uvicorn
 
 from backend.agent.models.catalog import open_providers
 from backend.config import Settings
-from backend.database import create_engine
+from backend.database import create_pool
 
 ROOT = Path(__file__).parents[3]
 
@@ -169,4 +169,4 @@ async def configure(dotenv: str) -> None:
     async with open_providers(settings, None):
         assert not settings.openai_base_url or settings.openai_api == "chat_completions"
     if settings.database_url:
-        create_engine(settings, settings.database_url.get_secret_value())
+        create_pool(settings, settings.database_url.get_secret_value())

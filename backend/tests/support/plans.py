@@ -1,48 +1,45 @@
 """How Postgres runs what a service asks: the plans of its statements, with the values it sent."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel.ext.asyncio.session import AsyncSession
-
-from backend.database import create_sessions
+from backend.database import Result, Session
+from backend.postgres.connection import Asked
+from backend.postgres.pool import Pool
+from backend.postgres.queries import Query, query_of
+from backend.postgres.session import Statement
 
 type Node = dict[str, Any]
 """A node of a plan, as `EXPLAIN (FORMAT JSON)` gives it."""
 
 
-@asynccontextmanager
-async def noted(engine: AsyncEngine) -> AsyncIterator[list[tuple[str, Any]]]:
-    """The statements that are sent meanwhile, each with its values."""
-    sent: list[tuple[str, Any]] = []
+class Noting(Session):
+    """A session that keeps what it sends, with the values."""
 
-    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        sent.append((statement, values))
+    sent: list[Asked]
 
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)
+    async def flight(self, *statements: Statement, commit: bool = False) -> list[Result]:
+        for statement, values in statements:
+            query = query_of(statement, values)
+            self.sent.append(Asked(query, query.values(values)))
+        return await super().flight(*statements, commit=commit)
 
 
-async def plans(
-    engine: AsyncEngine, ask: Callable[[AsyncSession], Awaitable[object]]
-) -> list[Node]:
+async def plans(pool: Pool, ask: Callable[[Session], Awaitable[object]]) -> list[Node]:
     """The plan of each statement that `ask` sends, at its root."""
-    async with create_sessions(engine)() as session:
-        await ask(session)  # what a connection asks when it is new is not counted
-        async with noted(engine) as sent:
-            await ask(session)
-        connection = await session.connection()
-        explained = [
-            await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", values)
-            for statement, values in sent
-        ]
+    async with Noting(pool) as session:
+        session.sent = []
+        await ask(session)
+    connection = await pool.take()
+    try:
+        explained = await connection.ask([_explain(asked) for asked in session.sent])
+    finally:
+        pool.give_back(connection)
     return [each.scalar_one()[0]["Plan"] for each in explained]
+
+
+def _explain(asked: Asked) -> Asked:
+    return Asked(Query(b"EXPLAIN (FORMAT JSON) " + asked.query.sql), asked.values)
 
 
 def nodes(plan: Node) -> Iterator[Node]:

@@ -182,12 +182,12 @@ async def test_toggling_at_once_loses_no_toggle_and_makes_one_next_occurrence(
 
 
 async def test_completing_at_once_from_both_sides_makes_one_next_occurrence(
-    alice: httpx.AsyncClient, alice_id: str, sessions: Sessions
+    alice: httpx.AsyncClient, alice_id: str, own_sessions: Sessions
 ) -> None:
     task = await add(alice, recurrence_pattern="daily")
 
     async def complete() -> None:
-        async with sessions.begin() as session:
+        async with own_sessions.begin() as session:
             await tasks.set_completed(session, alice_id, task["id"], completed=True)
 
     await asyncio.gather(*(complete() for _ in range(6)), toggle(alice, task))
@@ -195,10 +195,10 @@ async def test_completing_at_once_from_both_sides_makes_one_next_occurrence(
 
 
 async def test_completing_what_is_done_changes_nothing(
-    alice: httpx.AsyncClient, alice_id: str, bob_id: str, sessions: Sessions
+    alice: httpx.AsyncClient, alice_id: str, bob_id: str, own_sessions: Sessions
 ) -> None:
     task = await toggle(alice, await add(alice))
-    async with sessions.begin() as session:
+    async with own_sessions.begin() as session:
         again = await tasks.set_completed(session, alice_id, task["id"], completed=True)
         assert again.task.completed_at is not None
         for user_id, task_id in ((bob_id, task["id"]), (alice_id, ID_MAX + 1), (alice_id, -1)):

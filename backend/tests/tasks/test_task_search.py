@@ -2,13 +2,12 @@
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from sqlalchemy import event
 
 from backend.database import Sessions
 from backend.models import utc_now
 from backend.tasks import rules as tasks
 from backend.tasks.fields import TaskCreate
+from backend.tests.support.databases import statements_sent
 from backend.tests.support.task_calls import add, listed, toggle
 
 
@@ -39,13 +38,13 @@ async def test_a_search_is_bounded(alice: httpx.AsyncClient) -> None:
 
 
 async def test_open_tasks_are_the_newest_and_how_many_there_are(
-    alice: httpx.AsyncClient, bob: httpx.AsyncClient, alice_id: str, sessions: Sessions
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, alice_id: str, own_sessions: Sessions
 ) -> None:
     made = [await add(alice, f"task {n}", due_date="2026-02-01T01:00+02:00") for n in range(5)]
     await toggle(alice, made[4])
     await alice.delete(f"/api/tasks/{made[3]['id']}")
     await add(bob)
-    async with sessions() as session:
+    async with own_sessions() as session:
         shown, total, _ = await tasks.open_tasks(session, alice_id, 2, utc_now())
         assert [task.title for task in shown] == ["task 2", "task 1"]
         assert f"{shown[0].due_date:%d %H:%M %Z}" == "31 23:00 UTC"
@@ -54,26 +53,21 @@ async def test_open_tasks_are_the_newest_and_how_many_there_are(
 
 
 async def test_counting_agrees_with_listing(
-    alice: httpx.AsyncClient, alice_id: str, sessions: Sessions
+    alice: httpx.AsyncClient, alice_id: str, own_sessions: Sessions
 ) -> None:
     for title in ("Buy milk", "Buy tea", "Call mom"):
         task = await add(alice, title)
     await toggle(alice, task)
-    async with sessions() as session:
+    async with own_sessions() as session:
         assert await tasks.count_tasks(session, alice_id) == 3
         assert await tasks.count_tasks(session, alice_id, completed=True) == 1
         assert await tasks.count_tasks(session, alice_id, search="buy", completed=False) == 2
         assert len(await tasks.list_tasks(session, alice_id, search="buy", limit=1)) == 1
 
 
-async def test_what_each_turn_asks_is_one_statement(
-    app: FastAPI, alice_id: str, sessions: Sessions
-) -> None:
-    statements: list[str] = []
-    async with sessions() as session:
-        await session.connection()
-        engine = app.state.engine.sync_engine
-        event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
-        await tasks.add_task(session, alice_id, TaskCreate(title="Buy milk"))
-        await tasks.open_tasks(session, alice_id, 30, utc_now())
+async def test_what_each_turn_asks_is_one_statement(alice_id: str, own_sessions: Sessions) -> None:
+    with statements_sent() as statements:
+        async with own_sessions() as session:
+            await tasks.add_task(session, alice_id, TaskCreate(title="Buy milk"))
+            await tasks.open_tasks(session, alice_id, 30, utc_now())
     assert [statement.split()[0] for statement in statements] == ["INSERT", "SELECT"]

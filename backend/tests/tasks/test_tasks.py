@@ -6,9 +6,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from backend.database import Sessions
 from backend.models import Task
 from backend.tests.conftest import Run
+from backend.tests.support.databases import Sessions
 from backend.tests.support.task_calls import (
     NOT_FOUND,
     ONE_TASK,

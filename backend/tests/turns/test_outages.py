@@ -1,12 +1,12 @@
 """The database goes away: the request in hand is answered honestly, the next ones recover."""
 
 import asyncio
-from typing import Any
 
 import httpx
 from agents.testing import ModelStep, ScriptedModel
 from fastapi import FastAPI
 
+from backend.postgres.pool import Pool
 from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.databases import MakeDatabase
@@ -78,12 +78,12 @@ async def test_a_database_that_is_gone_for_the_end_of_a_turn_is_waited_for(
 async def test_a_full_pool_is_a_503_in_the_envelope(
     alice: httpx.AsyncClient, app: FastAPI, model: ScriptedModel
 ) -> None:
-    pool: Any = app.state.engine.pool
-    pool._timeout = 0.1
-    held = [await app.state.engine.connect() for _ in range(pool.size())]
+    pool: Pool = app.state.pool
+    pool.checkout_s = 0.1
+    held = [await pool.take() for _ in range(pool.size)]
     answer = await alice.get("/api/tasks")
     for connection in held:
-        await connection.close()
+        pool.give_back(connection)
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
     assert (await alice.get("/api/tasks")).status_code == 200

@@ -10,6 +10,7 @@ import pytest
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
 
+from backend.database import create_pool
 from backend.main import create_app
 from backend.tests.conftest import Run, make_settings
 from backend.tests.support.databases import statements_sent
@@ -155,7 +156,7 @@ async def test_monitors_may_ask_with_head(client: httpx.AsyncClient, path: str) 
 async def test_the_database_is_looked_at_once_however_many_ask_whether_it_is_ready(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    with statements_sent(app.state.engine) as statements:
+    with statements_sent() as statements:
         answers = await asyncio.gather(*(client.get("/ready") for _ in range(50)))
         answers += [await client.head("/ready") for _ in range(50)]
     assert {answer.status_code for answer in answers} == {200}
@@ -185,11 +186,9 @@ async def test_what_is_the_same_for_everybody_is_made_and_packed_once(
 async def test_readiness_tells_when_the_database_is_gone(
     client: httpx.AsyncClient, app: Any
 ) -> None:
-    await app.state.engine.dispose()
-    lost = make_settings("postgresql://nobody@127.0.0.1:1/nothing")
-    from backend.database import create_engine
-
-    app.state.engine = create_engine(lost, "postgresql://nobody@127.0.0.1:1/nothing")
+    await app.state.pool.close()
+    lost = "postgresql://nobody@127.0.0.1:1/nothing"
+    app.state.pool = create_pool(make_settings(lost), lost)
     answer = await client.get("/ready")
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
