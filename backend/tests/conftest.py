@@ -13,6 +13,7 @@ import pytest
 from agents import Model
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
+from hypothesis import settings as hypothesis
 
 from backend.config import Settings
 from backend.database import Sessions as OwnSessions
@@ -31,8 +32,17 @@ from backend.tests.support.databases import (
 
 __all__ = ["database_url", "make_database", "migrated_template", "postgres_url"]
 
+hypothesis.register_profile("short", max_examples=40, deadline=None)
+hypothesis.register_profile("long", max_examples=2000, deadline=None)
+hypothesis.load_profile("short")  # `--hypothesis-profile long` hunts
+
 type Run = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 """Makes a signed-in client's twin on another app: `async with run(alice, **settings)`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long modules first, so that none of them is what all workers wait for at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")
@@ -120,31 +130,36 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def alice_id(shared_database_url: str) -> str:
-    return await better_auth.add_user(shared_database_url, "alice")
+async def alice_signed_up(shared_database_url: str) -> tuple[str, str]:
+    """Her id and the token of her session."""
+    return await better_auth.sign_up(shared_database_url, "alice")
 
 
 @pytest.fixture
-async def bob_id(shared_database_url: str) -> str:
-    return await better_auth.add_user(shared_database_url, "bob")
+async def bob_signed_up(shared_database_url: str) -> tuple[str, str]:
+    return await better_auth.sign_up(shared_database_url, "bob")
 
 
 @pytest.fixture
-async def alice(
-    app: FastAPI, shared_database_url: str, alice_id: str
-) -> AsyncIterator[httpx.AsyncClient]:
-    token = await better_auth.sign_in(shared_database_url, alice_id)
-    async with client_of(app, token) as client:
+def alice_id(alice_signed_up: tuple[str, str]) -> str:
+    return alice_signed_up[0]
+
+
+@pytest.fixture
+def bob_id(bob_signed_up: tuple[str, str]) -> str:
+    return bob_signed_up[0]
+
+
+@pytest.fixture
+async def alice(app: FastAPI, alice_signed_up: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(app, alice_signed_up[1]) as client:
         yield client
 
 
 @pytest.fixture
-async def bob(
-    app: FastAPI, shared_database_url: str, bob_id: str
-) -> AsyncIterator[httpx.AsyncClient]:
+async def bob(app: FastAPI, bob_signed_up: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
     """The second user, for whom what is Alice's is not there."""
-    token = await better_auth.sign_in(shared_database_url, bob_id)
-    async with client_of(app, token) as client:
+    async with client_of(app, bob_signed_up[1]) as client:
         yield client
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.agent.context.budget import Budget, budget_of
@@ -77,7 +77,6 @@ def assert_within(items: Sequence[Any], context: Context) -> None:
 
 
 @given(HISTORIES, BUDGETS, st.integers(2, 50), TEXTS, st.none() | TEXTS)
-@settings(deadline=None, max_examples=150)
 def test_any_stored_history_gives_valid_input_within_bounds(
     history: list[StoredMessage], budget: Budget, limit: int, text: str, summary: str | None
 ) -> None:
@@ -95,7 +94,6 @@ def test_any_stored_history_gives_valid_input_within_bounds(
 
 
 @given(HISTORIES, BUDGETS, st.lists(st.integers(1, 2000), max_size=12), st.integers(0, 6))
-@settings(deadline=None, max_examples=100)
 def test_what_a_run_adds_counts_and_stays_whole_pairs_behind_the_message(
     history: list[StoredMessage], budget: Budget, sizes: list[int], earlier: int
 ) -> None:
@@ -117,7 +115,6 @@ def test_what_a_run_adds_counts_and_stays_whole_pairs_behind_the_message(
 
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 5)), max_size=150), BUDGETS)
-@settings(deadline=None, max_examples=60)
 def test_the_beginning_stays_between_cuts(sizes: list[tuple[int, int]], budget: Budget) -> None:
     """A turn that is added moves the cut by a step or not at all, stored or not."""
     turns = past_turns(

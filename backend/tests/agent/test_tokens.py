@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.agent.context.budget import budget_of
@@ -30,7 +30,6 @@ def test_tokens_are_those_of_the_models_vocabulary(model: str, text: str, tokens
 
 
 @given(TEXTS)
-@settings(deadline=None)
 def test_a_text_has_no_more_tokens_than_bytes(text: str) -> None:
     for model in ("gpt-4o", "gpt-4"):
         assert tokenizer_of(model).count(text) <= at_most(text)
@@ -87,7 +86,6 @@ JSON = st.recursive(
 
 
 @given(JSON, st.integers(100, 3000))
-@settings(deadline=None)
 def test_a_result_of_any_shape_fits_its_limit_and_is_json(result: object, limit: int) -> None:
     count = tokenizer_of("gpt-4o").count
     text = shown(result, limit, count)

@@ -24,6 +24,8 @@ from backend import demo
 from backend.config import Settings
 from backend.tests.support.databases import MakeDatabase
 
+pytestmark = pytest.mark.long
+
 CHECKOUT = Path(__file__).parents[3]
 START_LIMIT = 60
 """Seconds after which a process that says nothing is ended, and its test with it."""

@@ -13,6 +13,8 @@ from backend.tests.conftest import Run
 from backend.tests.limits.test_limits import assert_limited
 from backend.tests.support.redis_server import RedisServer, redis_server
 
+pytestmark = pytest.mark.long
+
 AWAY = "Redis is away: this process counts limits for itself"
 BACK = "Redis is back: limits are counted there again"
 

@@ -4,8 +4,12 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE
 
+import pytest
+
 from backend.faults.scenario import Kind, scenario_of
 from backend.faults.suite import play_broken, play_scenarios
+
+pytestmark = pytest.mark.long
 
 SCENARIOS = [scenario_of(seed) for seed in range(16, 28)]
 

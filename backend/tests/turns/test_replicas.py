@@ -2,11 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from backend.tests.support import better_auth
 from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.servers import serving
 from backend.tests.test_chat import chat, messages_of
+
+pytestmark = pytest.mark.long
 
 
 async def test_two_processes_take_turns_and_one_is_killed(

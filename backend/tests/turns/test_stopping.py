@@ -4,12 +4,15 @@ import asyncio
 import signal
 
 import httpx
+import pytest
 
 from backend.tests.support import better_auth
 from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.servers import serving
 from backend.tests.test_chat import messages_of
+
+pytestmark = pytest.mark.long
 
 ADD = Answer(calls=(FunctionCall("add_task", '{"title": "Buy milk"}'),))
 
@@ -41,15 +44,13 @@ async def test_a_run_in_flight_finishes_and_nothing_new_is_taken(
 
 
 async def test_what_does_not_finish_in_time_is_closed_as_failed_with_its_record(
-    shared_database_url: str, alice_id: str
+    shared_database_url: str, alice_id: str, alice: httpx.AsyncClient
 ) -> None:
     token = await better_auth.sign_in(shared_database_url, alice_id)
     async with (
         ScriptedProvider(ADD, Hang()) as provider,
         serving(shared_database_url, provider.base_url, SHUTDOWN_SECONDS="1") as server,
-        serving(shared_database_url, provider.base_url) as other,
         server.client(token) as client,
-        other.client(token) as at_other,
     ):
         sent = asyncio.create_task(client.post("/api/chat", json={"message": "add milk"}))
         for _ in range(2):
@@ -63,7 +64,7 @@ async def test_what_does_not_finish_in_time_is_closed_as_failed_with_its_record(
         rows = await better_auth.execute(shared_database_url, ids, alice_id, "assistant")
         ((conversation_id, status),) = rows
         assert status == "failed"
-        messages = await messages_of(at_other, conversation_id)
+        messages = await messages_of(alice, conversation_id)
         assert messages[1]["content"].startswith("I could not finish. Done so far: added task")
 
 

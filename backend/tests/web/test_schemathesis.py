@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from starlette.routing import compile_path
 
 from backend.postgres.embedded import start_embedded
@@ -24,8 +25,10 @@ from backend.tests.support.databases import temporary_database
 from backend.tests.support.servers import Server, serving
 from backend.tests.test_chat import chat, messages_of
 
+pytestmark = pytest.mark.long
+
 SEED = 20_261_125
-EXAMPLES = 12
+EXAMPLES = 5
 """Generated requests an operation; those of the other phases follow from the document."""
 
 CHECKS = [
