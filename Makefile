@@ -12,7 +12,7 @@ find_python = $(shell for name in $(if $(PYTHON),"$(PYTHON)",python3.13 python3 
 too_old = Python 3.13 or newer is needed; $(or $(PYTHON),python3.13 or python3 on the PATH) is older \
 	or does not run. Another one is named so: make PYTHON=/path/to/python3.13
 
-.PHONY: help install run test check fmt bench faults lock clean remake
+.PHONY: help install run test check fmt bench evals faults lock clean remake
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -58,6 +58,9 @@ fmt: install  ## Mend format and lint where that is mechanical
 
 bench: install  ## Measure turns a second; not part of the tests
 	.venv/bin/python -m backend.bench
+
+evals: install  ## Measure how well the assistant does with the provider that is set; GROUP=... plays one group
+	.venv/bin/python -m backend.evals $(if $(GROUP),--group "$(GROUP)")
 
 faults: install  ## Break the service on purpose, 300 ways; SEED=n plays one again
 	.venv/bin/python -m backend.faults $(if $(SEED),--seed $(SEED))

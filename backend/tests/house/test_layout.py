@@ -25,7 +25,7 @@ FLOORS = (
     ("turns",),
     ("routes", "page"),
     ("main", "demo", "__main__"),
-    ("tests", "bench", "faults"),
+    ("tests", "bench", "evals", "faults"),
 )
 """From the ground up. A module imports from the floors below, and from its own without a circle."""
 
