@@ -90,6 +90,8 @@ class Settings(LimitSettings, SignInSettings):
 
     ai_summaries: bool = True
     """Whether the model writes titles and summaries; else, and if it fails, a rule does."""
+    ai_titles: Literal["rule", "model"] = "model"
+    """Who names a conversation once its second turn is answered; before that a rule does."""
 
     allowed_origins: Annotated[list[str], NoDecode] = Field(default=["http://localhost:3000"])
     allowed_headers: Annotated[list[str], NoDecode] = Field(default=[])

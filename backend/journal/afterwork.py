@@ -55,7 +55,9 @@ _PAID = (
     .cte("paid")
 )
 _CHANGE = update(conversations).where(conversations.c.id == _PAID.c.conversation_id)
-_UNNAMED = and_(conversations.c.title.is_(None), conversations.c.deleted_at.is_(None))
+_UNNAMED = and_(
+    conversations.c.title == bindparam("by_rule", type_=Text), conversations.c.deleted_at.is_(None)
+)
 _EARLIER_RUNS = exists().where(
     messages.c.conversation_id == conversations.c.id,
     messages.c.id < bindparam("message"),
@@ -92,13 +94,15 @@ _REWRITE = (
 class Left(NamedTuple):
     """What of a conversation is still as it was when the turn began."""
 
-    unnamed: bool
+    unnamed: bool | None
+    """Whether its title is the one by rule."""
     unmoved: bool
 
 
-async def left_to_do(session: Session, turn: Turn) -> Left:
+async def left_to_do(session: Session, turn: Turn, by_rule: str | None = None) -> Left:
     """Whether it is still for this turn to name the conversation, and to move its context."""
     values = {
+        "by_rule": by_rule,
         "conversation": turn.conversation_id,
         "message": turn.message_id,
         **_was(turn),
@@ -106,9 +110,11 @@ async def left_to_do(session: Session, turn: Turn) -> Left:
     return Left(*(await execute(session, _LEFT, values)).one())
 
 
-async def name_conversation(session: Session, turn: Turn, title: str, spending: Spending) -> None:
-    """Give the turn's conversation its title, unless it has one by now."""
-    await execute(session, _NAME, {"named": title, **_costs(turn, spending)})
+async def name_conversation(
+    session: Session, turn: Turn, by_rule: str, title: str, spending: Spending
+) -> None:
+    """Give the turn's conversation a title in place of that by rule, if it still has that one."""
+    await execute(session, _NAME, {"by_rule": by_rule, "named": title, **_costs(turn, spending)})
 
 
 async def remember(

@@ -42,6 +42,8 @@ from backend.turns.admission import Place
 
 logger = logging.getLogger(__name__)
 
+NAMED_UNTIL = 6
+"""Messages of a conversation up to which the model is asked for its title, once they are two."""
 WAITING_MAX = 100
 """Turns with something left to do, in this process; what comes beyond them is dropped."""
 STOP_SECONDS = 2.0
@@ -70,8 +72,8 @@ class Afterwork:
         self._stopping = False
 
     def title_by_rule(self, turn: Turn, context: Context, text: str) -> str | None:
-        """The title to write with the answer; None where there is one, or the model makes it."""
-        if turn.conversation.title is not None or self._writer(turn) is not None:
+        """The title to write with the answer; None where there is one."""
+        if turn.conversation.title is not None:
             return None
         return title_by_rule(_first_message(context, text))
 
@@ -89,9 +91,8 @@ class Afterwork:
     def _jobs(self, turn: Turn, context: Context, text: str, answer: str) -> list[Job]:
         jobs: list[Job] = []
         model = self._writer(turn)
-        if turn.conversation.title is None and model is not None:
-            message = _first_message(context, text)
-            jobs.append(partial(self._name, model, turn, message, answer))
+        if model is not None and self._is_to_be_named(turn, context, text):
+            jobs.append(partial(self._name, model, turn, [*_messages(context), text], answer))
         this = _this_turn(turn, context.budget, text, answer)
         if turn.behind:
             return [*jobs, partial(self._add, turn, this)] if changes(turn.calls) else jobs
@@ -99,6 +100,16 @@ class Afterwork:
         if start := self._first_kept(turns, context.budget):
             jobs.append(partial(self._remember, model, turn, turns, start, context.budget))
         return jobs
+
+    def _is_to_be_named(self, turn: Turn, context: Context, text: str) -> bool:
+        """Whether the model is asked for a title: the second answer is there, or little more.
+
+        A conversation of one turn is named by rule, as nobody may ever look for it.
+        """
+        named = turn.conversation.title
+        if self._settings.ai_titles == "rule" or turn.conversation.message_count > NAMED_UNTIL:
+            return False
+        return named is not None and named == title_by_rule(_first_message(context, text))
 
     def _first_kept(self, turns: list[PastTurn], budget: Budget) -> int:
         """Where the context of the next turn begins in `turns`; 0 leaves it where it is."""
@@ -148,14 +159,16 @@ class Afterwork:
                 logger.warning("work after a turn failed", exc_info=error, extra={"fields": fields})
 
     async def _name(
-        self, model: Model, turn: Turn, message: str, answer: str, place: Place
+        self, model: Model, turn: Turn, messages: list[str], answer: str, place: Place
     ) -> None:
-        if not (await self._left(turn)).unnamed:
-            return
-        spending = Spending()
-        title = await title_by_model(RunModel(model, place.free, spending), message, answer)
+        by_rule = title_by_rule(messages[0])
         async with self._autocommit() as session:
-            await name_conversation(session, turn, title or title_by_rule(message), spending)
+            if not (await left_to_do(session, turn, by_rule)).unnamed:
+                return
+        spending = Spending()
+        title = await title_by_model(RunModel(model, place.free, spending), messages, answer)
+        async with self._autocommit() as session:
+            await name_conversation(session, turn, by_rule, title or by_rule, spending)
 
     async def _left(self, turn: Turn) -> Left:
         """Asked before the model is: the turn may have begun before another's work was done."""
@@ -212,6 +225,10 @@ class Afterwork:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+
+def _messages(context: Context) -> list[str]:
+    return [turn.messages[0].content for turn in context.read]
 
 
 def _first_message(context: Context, text: str) -> str:
