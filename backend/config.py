@@ -202,7 +202,8 @@ class Settings(LimitSettings, SignInSettings):
             key=self.anthropic_api_key,
             models={self.anthropic_model: OfferedModel()},
         )
-        return usable(openai, anthropic, self.providers)
+        offline = self.offline or self.default_provider == OFFLINE_MODEL
+        return usable(openai, anthropic, self.providers, offline=offline)
 
 
 def load_settings() -> Settings:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+COUNT_MAX = 100_000_000
+"""Tokens of one answer of a model at the most; more has been counted by nobody."""
+
 
 @dataclass(slots=True)
 class Spending:
@@ -15,8 +18,9 @@ class Spending:
     output: int | None = None
 
     def add(self, *, input_tokens: int, cached_tokens: int, output_tokens: int) -> None:
-        """Count one answer of the model; one that counts nothing has not been counted."""
-        if not input_tokens and not output_tokens:
+        """Count one answer of the model; what is nothing, or more than can be, is unknown."""
+        counts = input_tokens, cached_tokens, output_tokens
+        if not (input_tokens or output_tokens) or not all(0 <= n <= COUNT_MAX for n in counts):
             return
         self.input = (self.input or 0) + input_tokens
         self.cached = (self.cached or 0) + cached_tokens

@@ -144,24 +144,32 @@ def refuse_incomplete(providers: Mapping[str, Provider]) -> None:
     """
     for name, entry in providers.items():
         if name == OFFLINE_MODEL:
-            raise ValueError("offline: is built in and takes no settings")
+            if entry.model_fields_set:
+                raise ValueError("offline: is built in and takes no settings")
+            continue
         missing = [field for field in ("base_url", "models") if not getattr(entry, field)]
         if missing and name not in (OPENAI, ANTHROPIC):
             raise ValueError(f"{name}.{missing[0]}: is missing")
 
 
 def usable(
-    openai: Provider, anthropic: Provider, more: Mapping[str, Provider]
+    openai: Provider, anthropic: Provider, more: Mapping[str, Provider], *, offline: bool
 ) -> dict[str, Provider]:
-    """The providers that may answer, by name: of the built-in ones those that have a key."""
+    """The providers that may answer, by name: of the built-in ones those that have a key.
+
+    The offline model is one of them where it is asked for: `offline`, or its name in `more`.
+    """
     built_in, nothing = {OPENAI: openai, ANTHROPIC: anthropic}, Provider()
     known = {
         name: built_in.get(name, nothing).changed_by(more.get(name, nothing))
         for name in {**built_in, **more}
+        if name != OFFLINE_MODEL
     }
-    offline = Provider(models={OFFLINE_MODEL: OfferedModel()})
-    return {
+    found = {
         name: provider
         for name, provider in known.items()
         if provider.models and (provider.key or name not in built_in)
-    } | {OFFLINE_MODEL: offline}
+    }
+    if offline or OFFLINE_MODEL in more:
+        found[OFFLINE_MODEL] = Provider(models={OFFLINE_MODEL: OfferedModel()})
+    return found

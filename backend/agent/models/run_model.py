@@ -34,6 +34,7 @@ _TOO_LONG = re.compile(
     r"context[ _-]?(length|window|size|limit)"  # OpenAI, vLLM, Ollama, llama.cpp, OpenRouter
     r"|prompt (is )?too long|prompt contains \d+ tokens"  # Anthropic, Ollama; Mistral
     r"|maximum (prompt|model) length|max_model_len"  # xAI, vLLM
+    r"|exceeded model token limit"  # Moonshot
     r"|input token count|input is too long|too many (input )?tokens"  # Gemini, Bedrock, Cohere
     r"|reduce (the length of )?(the|your) (messages?|prompt|input)",  # Groq, OpenAI
     re.IGNORECASE,
@@ -89,7 +90,8 @@ def as_provider_error(error: Exception) -> ProviderError:
         case APIConnectionError():
             return ProviderError("connection")
         case APIStatusError(status_code=status):
-            reason = _reason(status, {error.code, error.type}, error.message)
+            words = f"{error.message} {error.body}"  # some have it in places of their own
+            reason = _reason(status, {error.code, error.type}, words)
             return ProviderError(reason, _retry_after(error) if reason in _BUSY else None)
         case Failed(status=status, error=told):
             names = {str(told.get(name)) for name in ("code", "type")}

@@ -48,15 +48,18 @@ class Lessons:
     def __init__(self) -> None:
         self.asking = Asking()
         self.dropped: set[str] = set()
+        self._learnt: set[re.Pattern[str]] = set()
 
     def learn(self, error: APIStatusError, parameters: dict[str, Any]) -> bool:
         """Whether the same request may succeed, if it is sent with what has been learnt."""
-        if error.status_code not in (400, 422):
+        if error.status_code not in (400, 422, 500):  # llama.cpp fails so in its template
             return False
         words = f"{error.message} {error.body}"[:4000]
         for form, said in _LESSONS:
-            if form.search(words) and not said.items() <= self.asking.model_dump().items():
-                self.asking = self.asking.model_copy(update=said)
+            if form not in self._learnt and form.search(words):
+                self._learnt.add(form)
+                kept = {"roles": "no_system"} if self.asking.roles == "no_system" else {}
+                self.asking = self.asking.model_copy(update={**said, **kept})
                 logger.warning("a provider teaches", extra={"fields": said})
                 return True
         for name in self._named(error, words, parameters):

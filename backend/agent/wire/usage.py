@@ -2,8 +2,7 @@
 
 from typing import Any
 
-COUNT_MAX = 100_000_000
-"""Tokens of one answer at the most; more has been counted by nobody."""
+from backend.journal.spending import COUNT_MAX
 
 
 def count(value: object) -> int | None:
@@ -19,7 +18,7 @@ def count(value: object) -> int | None:
 
 def mend_chat_usage(usage: object) -> dict[str, Any] | None:
     """The usage of a chat completion; None where it does not say what went in and came out."""
-    counted = _counted(usage, "prompt", "completion", ("prompt_cache_hit_tokens",))
+    counted = _counted(usage, "prompt", "completion", ("prompt_cache_hit_tokens", "cached_tokens"))
     if counted is None:
         return None
     given, cached, made, thought = counted

@@ -44,7 +44,8 @@ def _groq_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_up(openai: ScriptedProvider, groq: ScriptedProvider, **entry: Any) -> dict[str, Any]:
     """Settings for both: `openai` speaks Responses, `groq` Chat Completions."""
     more = {"base_url": groq.base_url, "key": "GROQ_API_KEY", "models": ["small", "large"]}
-    return {"openai_base_url": openai.base_url, "providers": {"groq": more | entry}}
+    more_of_them = {"groq": more | entry, "offline": {}}
+    return {"openai_base_url": openai.base_url, "providers": more_of_them}
 
 
 async def give(
@@ -277,7 +278,7 @@ async def test_a_given_model_stands_in_for_every_choice(
 ) -> None:
     model.extend([says("One."), says("Two."), says("Three.")])
     nowhere = {"base_url": "http://127.0.0.1:1/v1", "models": ["small"]}
-    async with run(alice, providers={"groq": nowhere}) as client:
+    async with run(alice, providers={"groq": nowhere, "offline": {}}) as client:
         here = (await chat(client, "one"))["conversation_id"]
         for provider in ("groq", "offline"):
             await give(sessions, here, provider)
@@ -300,7 +301,7 @@ async def providers_of(**values: Any) -> Providers:
 
 
 async def test_what_is_left_open_follows_the_settings() -> None:
-    providers = await providers_of(providers={"groq": GROQ})
+    providers = await providers_of(providers={"groq": GROQ, "offline": {}})
     assert providers.choose(None, None) == ("openai", "gpt-4o-mini")
     assert providers.choose("groq", None) == ("groq", "small")
     assert providers.choose(None, "gpt-4o-mini") == ("openai", "gpt-4o-mini")
@@ -315,9 +316,9 @@ async def test_what_is_left_open_follows_the_settings() -> None:
 @pytest.mark.parametrize(
     ("provider", "model", "field", "known"),
     [
-        ("mistral", None, "provider", "groq, offline, openai"),
-        ("mistral", "small", "provider", "groq, offline, openai"),
-        ("anthropic", None, "provider", "groq, offline, openai"),
+        ("mistral", None, "provider", "groq, openai"),
+        ("mistral", "small", "provider", "groq, openai"),
+        ("anthropic", None, "provider", "groq, openai"),
         ("groq", "gpt-4o-mini", "model", "large, small"),
         (None, "large", "model", "gpt-4o-mini"),
     ],
@@ -331,6 +332,20 @@ async def test_a_choice_that_is_not_set_up_is_refused_with_what_is(
     [detail] = refusal.value.details
     assert detail["field"] == field
     assert detail["message"] == f"must be one of: {known}"
+
+
+async def test_the_offline_model_is_offered_where_the_settings_ask_for_it() -> None:
+    asking: list[dict[str, Any]] = [
+        {"openai_model": "offline"},
+        {"default_provider": "offline"},
+        {"providers": {"offline": {}}},
+    ]
+    for asked in asking:
+        providers = await providers_of(**asked)
+        assert providers.choose("offline", None) == ("offline", "offline")
+    providers = await providers_of(providers={"groq": GROQ})
+    with pytest.raises(ValidationFailed, match="not set up"):
+        providers.choose("offline", None)
 
 
 async def test_a_provider_without_its_key_is_not_to_be_chosen_but_stays_the_default() -> None:

@@ -389,17 +389,17 @@ def test_the_whole_of_providers_may_stand_in_the_env_file(tmp_path: Path) -> Non
     line = json.dumps({"groq": GROQ | {"key": "GROQ_API_KEY"}})
     (tmp_path / ".env").write_text(f"GROQ_API_KEY=a-key\nPROVIDERS={line}\n")
 
-    assert list(load_settings().offered) == ["groq", "offline"]
+    assert list(load_settings().offered) == ["groq"]
 
 
 def test_the_built_in_providers_are_there_with_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(load_settings().offered) == ["offline"]
+    assert not load_settings().offered
     monkeypatch.setenv("OPENAI_API_KEY", "a-key")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "another")
 
     offered = load_settings().offered
 
-    assert list(offered) == ["openai", "anthropic", "offline"]
+    assert list(offered) == ["openai", "anthropic"]
     assert offered["anthropic"].base_url == "https://api.anthropic.com/v1/"
     assert offered["anthropic"].api == "chat_completions"
 

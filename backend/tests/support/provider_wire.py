@@ -66,6 +66,7 @@ class Raw:
     body: bytes
     status: int = 200
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 GARBAGE = Raw(f"<html>{PROVIDER_TEXT}</html>".encode(), content_type="text/html")
@@ -162,7 +163,8 @@ def render(
     """The whole HTTP answer; `number`, the request's, keeps the ids of calls apart in a run."""
     match step:
         case Raw():
-            return _http(step.status, step.body, {"content-type": step.content_type})
+            headers = {"content-type": step.content_type, **step.headers}
+            return _http(step.status, step.body, headers)
         case Failure():
             error = {"message": PROVIDER_TEXT, "type": "error", "param": None, "code": step.code}
             return json_answer(step.status, {"error": error}, step.headers)
