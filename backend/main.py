@@ -22,9 +22,20 @@ from backend.limits.counters import open_counters
 from backend.page.serve import install_page
 from backend.postgres.embedded import start_embedded
 from backend.rate_limiter import RateLimitHeaders, RateLimits
-from backend.routes import chat, conversations, docs, health, messages, models, tasks, usage
+from backend.routes import (
+    chat,
+    conversations,
+    docs,
+    health,
+    messages,
+    models,
+    tasks,
+    ui_chat,
+    usage,
+)
 from backend.turns.afterwork import keep_afterwork
 from backend.turns.leases import keep_leases
+from backend.turns.live import keep_live
 from backend.turns.runs import Runs
 from backend.turns.runtime import Runtime
 from backend.web.cors import Cors
@@ -86,7 +97,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     app.state.api_pages = docs.prepare_api_pages(app)
     install_error_handlers(app)
     install_allow_header(app)
-    for part in (chat, conversations, messages, models, tasks, usage, health, docs):
+    for part in (chat, ui_chat, conversations, messages, models, tasks, usage, health, docs):
         app.include_router(part.router)
     if settings.web_page:
         install_page(app)
@@ -125,6 +136,7 @@ async def _open_runtime(
         autocommit,
         providers,
         runs,
+        await stack.enter_async_context(keep_live(autocommit, runs)),
         places,
         await stack.enter_async_context(keep_afterwork(settings, autocommit, providers, places)),
     )
@@ -132,7 +144,9 @@ async def _open_runtime(
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: what is added last sees a request first."""
-    app.add_middleware(BodyLimit, seconds=settings.request_seconds)
+    app.add_middleware(
+        BodyLimit, seconds=settings.request_seconds, large={ui_chat.PATH: ui_chat.BODY_MAX}
+    )
     app.add_middleware(HeadLimit)
     app.add_middleware(ErrorBoundary)
     app.add_middleware(RateLimitHeaders)

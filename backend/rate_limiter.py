@@ -138,6 +138,15 @@ def client_address(request: Request) -> str:
     return str(address)
 
 
+async def count_call(request: Request, bucket: Bucket) -> None:
+    """Count a call of the signed-in user, in an endpoint that `rate_limit` does not mark.
+
+    Raises:
+        RateLimited: the user's bucket is full.
+    """
+    await _limits_of(request).count(request, bucket, request.state.user_id)
+
+
 def rate_limit[**P, R](
     bucket: Bucket,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:

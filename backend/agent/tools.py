@@ -16,6 +16,7 @@ from agents.strict_schema import ensure_strict_json_schema
 from pydantic import BaseModel, Field, ValidationError
 
 from backend.agent.arguments import WholeNumber, read_arguments, reasons, recordable
+from backend.agent.events import Telling
 from backend.agent.prompt import TOO_MANY_CALLS
 from backend.agent.signatures import (
     LIST_MAX,
@@ -29,7 +30,7 @@ from backend.agent.wire.exchange import Reasoning, bounded
 from backend.conversations.tool_calls import CALLS_MAX, ToolCall, Undo
 from backend.database import Session
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
-from backend.journal.turns import Turn, record_call
+from backend.journal.turns import Turn, TurnClosed, record_call
 from backend.journal.undo import changed, made
 from backend.models import Task
 from backend.schemas.fields import iso_utc
@@ -182,7 +183,9 @@ TOOLS = (
 )
 
 
-def create_tools_for_user(user_id: str, session: Session, turn: Turn) -> list[Tool]:
+def create_tools_for_user(
+    user_id: str, session: Session, turn: Turn, telling: Telling | None = None
+) -> list[Tool]:
     """The five tools, able to touch `user_id`'s tasks only and to write `turn`'s record.
 
     One call at a time may use them, since they share `session`; between calls it holds no
@@ -194,7 +197,7 @@ def create_tools_for_user(user_id: str, session: Session, turn: Turn) -> list[To
         async def invoke(context: Any, raw: str) -> str:
             async with turn.calling:
                 reasoning = turn.reasoning.get(getattr(context, "tool_call_id", ""))
-                return await _call(tool, user_id, session, turn, raw, reasoning)
+                return await _call(tool, user_id, session, turn, raw, reasoning, telling)
 
         bound = copy.copy(tool.template)
         bound.on_invoke_tool = invoke
@@ -211,7 +214,10 @@ async def _call(
     turn: Turn,
     raw: str,
     reasoning: Reasoning | None,
+    telling: Telling | None,
 ) -> str:
+    if turn.stopped:
+        raise TurnClosed
     if len(turn.calls) >= CALLS_MAX:
         return json.dumps(_failure(tool.template.name, ValidationFailed(TOO_MANY_CALLS)))
     given: dict[str, Any] = {}
@@ -228,9 +234,13 @@ async def _call(
         call["undo"] = undo
     if reasoning:
         call["reasoning"] = bounded(reasoning)
+    if telling and telling.said:
+        call["said"] = telling.said
     await record_call(session, turn, call)
     await session.commit()
     turn.calls.append(call)
+    if telling:
+        telling.called(call)
     return json.dumps(result, ensure_ascii=False)
 
 

@@ -3,9 +3,9 @@
 Stored, it is a JSON array of `{"tool": str, "args": object, "result": object}` in the order
 the calls were made. A call that changes tasks has a further key `undo`, which stays between
 the column and `backend.journal.undo`: neither a model nor a client is shown it. Nor is a
-client what stands under `reasoning`: a provider wants it back with the call. Anything
-else found in the column (an earlier backend's, or damage) is read as far as it makes sense
-and never raises.
+client what stands under `reasoning`: a provider wants it back with the call. A call before which
+a model said something that viewers were shown has it under `said`. Anything else found in the
+column (an earlier backend's, or damage) is read as far as it makes sense and never raises.
 """
 
 import json
@@ -29,6 +29,8 @@ class ToolCall(TypedDict):
     result: dict[str, Any]
     undo: NotRequired[Undo]
     reasoning: NotRequired[dict[str, Any]]
+    said: NotRequired[str]
+    """What the model said before it, since the call before, where that was streamed."""
 
 
 _VERBS = {
@@ -94,6 +96,8 @@ def _call(entry: dict[str, Any]) -> ToolCall:
         call["undo"] = undo
     if isinstance(reasoning := entry.get("reasoning"), dict):
         call["reasoning"] = reasoning
+    if isinstance(entry.get("said"), str):
+        call["said"] = entry["said"]
     return call
 
 

@@ -7,14 +7,15 @@ its conversation, or the only one of a conversation whose id the client never le
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import TextClause, text
 
+from backend.conversations.names import find_chat
 from backend.conversations.tool_calls import load_calls
 from backend.database import Row, Session, execute
-from backend.errors import AlreadyUndone, ConversationNotFound, ValidationFailed
+from backend.errors import AlreadyUndone, ConversationNotFound, MessageChanged, ValidationFailed
 from backend.journal.quotas import Quota, admit_turn, lock_user
 from backend.journal.requests import Answer, TurnRequest
 from backend.journal.statements import RETRY_WINDOW
@@ -80,6 +81,7 @@ def _find_twin(place: str) -> TextClause:
         WHERE m.user_id = :owner AND asked.content = :text AND c.deleted_at IS NULL
           -- what is recorded there does not stand any more
           AND m.undone_at IS NULL
+          AND m.stopped_at IS NULL
           AND (
             m.status <> 'complete' AND coalesce(m.ended_at, m.lease_until)
               > clock_timestamp() - interval '{RETRY_WINDOW.total_seconds():g} s'
@@ -125,6 +127,7 @@ async def begin_or_resume(
     Raises:
         ConversationNotFound: not there, deleted, or someone else's.
         ValidationFailed: the key came with another request before.
+        MessageChanged: the same, where the key is made of the client's names.
         AlreadyUndone: the turn under the key failed, and the person took back what it had done.
         TooManyTurns: the user's quota of turns at once is taken, so none is begun or taken up.
         BudgetSpent: the user's tokens of the day are.
@@ -134,6 +137,9 @@ async def begin_or_resume(
         raise ConversationNotFound
     # a user's messages wait for each other here, so that each finds what the one before began
     await lock_user(session, user_id)
+    if request.chat is not None and request.conversation_id is None:
+        chat = await find_chat(session, user_id, request.chat)
+        request = replace(request, conversation_id=chat and chat.conversation_id)
     if request.key is not None:
         found = await _keyed(session, user_id, request)
     else:
@@ -175,6 +181,8 @@ async def _keyed(session: Session, user_id: str, request: TurnRequest) -> Row | 
         await execute(session, _FORGET_KEY, {"message": row.id})
         return None
     if not request.is_under_key(row.request_hash, row.conversation_id):
+        if request.is_keyed_by_names:
+            raise MessageChanged
         raise ValidationFailed(
             "This Idempotency-Key came with another request before.",
             details=[

@@ -47,6 +47,17 @@ async def finish_turn(
     turn.behind = is_behind(turn.asked_id, row.context_from)
 
 
+async def stop_turn(session: Session, turn: Turn, said: str) -> None:
+    """End the turn that the person has stopped; what was said by then is its answer.
+
+    Raises:
+        TurnClosed: the turn was closed, or taken up, by someone else.
+    """
+    values = written(turn, answer=said, title=None)
+    if (await execute(session, statements.STOP, values)).one_or_none() is None:
+        raise TurnClosed
+
+
 async def fail_turn(session: Session, turn: Turn, *, counted: bool = True) -> Record:
     """Close the turn as failed if it still runs, leaving what its journal says; what is so then.
 

@@ -7,6 +7,13 @@ from hashlib import sha256
 
 from backend.conversations.tool_calls import ToolCall
 
+_NAMES_KEY = "chat:"
+
+
+def key_of_names(chat: str, message: str) -> str:
+    """The key of a turn where the client gives none: what it calls conversation and message."""
+    return _NAMES_KEY + sha256(json.dumps([chat, message]).encode()).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
@@ -17,13 +24,27 @@ class TurnRequest:
     key: str | None = None
     zone: str = "UTC"
     """The person's time zone; the same message from another zone is the same turn."""
+    chat: str | None = None
+    """What the client calls the conversation, which is begun under that name if it is not there."""
+    asked_as: str | None = None
+    """The client's id of the message."""
 
     @property
     def hash(self) -> str | None:
         """Tells two requests under one key apart; None without a key."""
         if self.key is None:
             return None
-        return sha256(json.dumps([self.conversation_id, self.text]).encode()).hexdigest()
+        place = self.conversation_id if self.chat is None else self.chat
+        return sha256(json.dumps([place, self.text]).encode()).hexdigest()
+
+    @property
+    def is_keyed_by_names(self) -> bool:
+        return (self.key or "").startswith(_NAMES_KEY)
+
+    @property
+    def named(self) -> bool:
+        """Whether the client has names of its own, for the conversation or for the message."""
+        return self.chat is not None or self.asked_as is not None
 
     def is_under_key(self, hash_: str | None, conversation_id: int) -> bool:
         """Whether it is the request of `hash_`, which a turn in that conversation answers.

@@ -23,7 +23,7 @@ _SPENT = """
 """Who answers a turn and what its runs have cost so far, at each of their writes."""
 
 
-def _begin(opened: str) -> TextClause:
+def _begin(opened: str, named: str = "", name: str = "") -> TextClause:
     """Both rows of a turn written in the conversation that `opened` makes or finds.
 
     One statement: it locks the conversation's row, so turns that begin at once in it queue here
@@ -32,8 +32,8 @@ def _begin(opened: str) -> TextClause:
     return text(f"""
         WITH opened AS ({opened} RETURNING {_OPENED}),
         asked AS (
-          INSERT INTO messages (conversation_id, user_id, role, content, status)
-          SELECT id, :owner, 'user', :text, 'complete' FROM opened
+          INSERT INTO messages (conversation_id, user_id, role, content, status{named})
+          SELECT id, :owner, 'user', :text, 'complete'{name} FROM opened
           RETURNING id
         ),
         answer AS (
@@ -48,12 +48,20 @@ def _begin(opened: str) -> TextClause:
     """)
 
 
-BEGIN_NEW = _begin("INSERT INTO conversations (user_id, message_count) VALUES (:owner, 2)")
 # a new message fetches the conversation back from the archive
-BEGIN_HERE = _begin("""
+_HERE = """
     UPDATE conversations SET message_count = message_count + 2, archived_at = NULL
     WHERE id = :conversation AND user_id = :owner AND deleted_at IS NULL
-""")
+"""
+_NAME = ", client_id", ", CAST(:asked_as AS text)"
+BEGIN_NEW = _begin("INSERT INTO conversations (user_id, message_count) VALUES (:owner, 2)")
+BEGIN_HERE = _begin(_HERE)
+BEGIN_NAMED = _begin(
+    "INSERT INTO conversations (user_id, message_count, client_id) VALUES (:owner, 2, :chat)",
+    *_NAME,
+)
+BEGIN_IN_NAMED = _begin(_HERE, *_NAME)
+"""As `BEGIN_NEW` and `BEGIN_HERE`, with the names that the client gave conversation and message."""
 FETCH_BACK = text(f"""
     UPDATE conversations SET archived_at = NULL WHERE id = :conversation RETURNING {_OPENED}
 """)
@@ -64,7 +72,7 @@ So whoever moves the context on, under the same lock, either sees that it runs o
 TAKE_UP = text(f"""
     UPDATE messages
     SET status = 'running', attempt = attempt + 1, lease_until = {_LEASE_END},
-        ended_at = NULL, repeats_until = NULL
+        ended_at = NULL, repeats_until = NULL, stopped_at = NULL
     WHERE id = :message AND attempt = :attempt
     RETURNING id AS message_id, attempt, reply_to, created_at, tool_calls_json,
               input_tokens, cached_tokens, output_tokens
@@ -74,24 +82,34 @@ JOURNAL = text(f"""
     WHERE id = :message AND attempt = :attempt AND status = 'running'
     RETURNING id
 """)
-# also where it is complete: the first try may have been committed and its word lost
-FINISH = text(f"""
-    WITH answered AS (
-      UPDATE messages
-      SET content = :answer, status = 'complete', ended_at = clock_timestamp(), {_SPENT},
-          repeats_until = CASE
-            WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END}
-            WHEN attempt > 1 THEN clock_timestamp()
-          END
-      WHERE id = :message AND attempt = :attempt AND status <> 'failed'
-      RETURNING conversation_id
-    )
-    UPDATE conversations
-    SET updated_at = clock_timestamp(), title = coalesce(title, CAST(:title AS text))
-    FROM answered
-    WHERE id = answered.conversation_id
-    RETURNING context_from
+
+
+def _finish(mark: str) -> TextClause:
+    """The answer written and the conversation moved up; `mark` sets what else is so then."""
+    # also where it is complete: the first try may have been committed and its word lost
+    return text(f"""
+        WITH answered AS (
+          UPDATE messages
+          SET content = :answer, status = 'complete', ended_at = clock_timestamp(), {_SPENT}, {mark}
+          WHERE id = :message AND attempt = :attempt AND status <> 'failed'
+          RETURNING conversation_id
+        )
+        UPDATE conversations
+        SET updated_at = clock_timestamp(), title = coalesce(title, CAST(:title AS text))
+        FROM answered
+        WHERE id = answered.conversation_id
+        RETURNING context_from
+    """)
+
+
+FINISH = _finish(f"""
+    repeats_until = CASE
+      WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END}
+      WHEN attempt > 1 THEN clock_timestamp()
+    END
 """)
+STOP = _finish("stopped_at = clock_timestamp(), repeats_until = NULL")
+"""What was said by then is the answer; the same text is a message of its own."""
 FAIL = text(f"""
     UPDATE messages SET status = 'failed', ended_at = clock_timestamp(), {_SPENT}
     WHERE id = :message AND attempt = :attempt AND status = 'running'

@@ -81,6 +81,8 @@ class Turn:
     """What came with a call and its provider wants back, by the id of the call."""
     calling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by a tool call from its first statement to its commit."""
+    stopped: bool = False
+    """Whether the person has stopped it; no call may do anything from then on."""
 
     @property
     def conversation_id(self) -> int:
@@ -116,10 +118,13 @@ async def begin_turn(
         "key": request.key,
         "hash": request.hash,
     }
-    statement = statements.BEGIN_NEW
+    new, here = statements.BEGIN_NEW, statements.BEGIN_HERE
+    if request.named:
+        values |= {"chat": request.chat, "asked_as": request.asked_as}
+        new, here = statements.BEGIN_NAMED, statements.BEGIN_IN_NAMED
     if request.conversation_id is not None:
         values["conversation"] = request.conversation_id
-        statement = statements.BEGIN_HERE
+    statement = new if request.conversation_id is None else here
     row = (await execute(session, statement, values)).one_or_none()
     if row is None:
         raise ConversationNotFound

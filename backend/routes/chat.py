@@ -1,19 +1,23 @@
 """One message becomes task changes and a saved answer."""
 
+from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Body, Header, Request, Response
 
 from backend.auth import CurrentUser
-from backend.conversations.messages import conversation_number
+from backend.conversations.messages import conversation_number, find_conversation
 from backend.journal.requests import TurnRequest
-from backend.rate_limiter import rate_limit
+from backend.rate_limiter import count_call
 from backend.routes.answering import AnswerRoute, ClientDep
+from backend.routes.event_stream import stream_turn, wants_stream
 from backend.routes.runtime import RuntimeDep
 from backend.schemas.chat import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
 from backend.schemas.conversations import ChatAnswer, ChatContent
+from backend.schemas.ui_chat import StopAnswer, StopRequest
+from backend.turns.stopping import stop_turn
 from backend.turns.take import take_turn
-from backend.web.openapi import CHAT_ERRORS, CHAT_LINKS
+from backend.web.openapi import CHAT_ERRORS, CHAT_LINKS, STOP_ERRORS
 
 router = APIRouter(prefix="/api", tags=["chat"], route_class=AnswerRoute)
 
@@ -34,8 +38,15 @@ TimeZone = Annotated[
 ]
 
 
-@router.post("/chat", responses=CHAT_ERRORS | CHAT_LINKS, summary="Send a message to the assistant")
-@rate_limit("chat")
+StopBody = Annotated[StopRequest, Body(default_factory=StopRequest)]
+
+
+@router.post(
+    "/chat",
+    response_model=ChatResponse,
+    responses=CHAT_ERRORS | CHAT_LINKS,
+    summary="Send a message to the assistant",
+)
 async def chat(
     request: Request,
     response: Response,
@@ -45,13 +56,16 @@ async def chat(
     client: ClientDep,
     idempotency_key: Key = None,
     time_zone: TimeZone = "UTC",
-) -> ChatResponse:
+) -> ChatResponse | Response:
     """Take one turn: the message and what the assistant does and answers are saved.
 
     Once the turn has begun the message is kept and what was done is on record, whatever happens
     after; the same message again, after a failure or under the same key, is the same answer.
     """
     asked = TurnRequest(body.conversation_id, body.message, idempotency_key, time_zone)
+    if wants_stream(request):
+        return await stream_turn(request, runtime, user_id, client, asked)
+    await count_call(request, "chat")
     answer = await take_turn(runtime, user_id, asked, client)
     if answer.replayed:
         response.headers["Idempotency-Replayed"] = "true"
@@ -66,10 +80,10 @@ async def chat(
 
 @router.post(
     "/conversations/{conversation_id}/chat",
+    response_model=ChatAnswer,
     responses=CHAT_ERRORS,
     summary="Send a message to the assistant in this conversation",
 )
-@rate_limit("chat")
 async def chat_here(
     request: Request,
     response: Response,
@@ -80,10 +94,15 @@ async def chat_here(
     client: ClientDep,
     idempotency_key: Key = None,
     time_zone: TimeZone = "UTC",
-) -> ChatAnswer:
+) -> ChatAnswer | Response:
     """The same turn as that of `POST /api/chat`; what is answered is the assistant's message."""
+    streamed = wants_stream(request)
+    if not streamed:
+        await count_call(request, "chat")
     number = conversation_number(conversation_id)
     asked = TurnRequest(number, body.content, idempotency_key, time_zone)
+    if streamed:
+        return await stream_turn(request, runtime, user_id, client, asked)
     answer = await take_turn(runtime, user_id, asked, client)
     if answer.replayed:
         response.headers["Idempotency-Replayed"] = "true"
@@ -97,3 +116,17 @@ async def chat_here(
             "conversation_id": answer.conversation_id,
         }
     )
+
+
+@router.post(
+    "/conversations/{conversation_id}/stop",
+    responses=STOP_ERRORS,
+    summary="Stop the answer that is being given in this conversation",
+)
+async def stop_here(
+    conversation_id: str, user_id: CurrentUser, runtime: RuntimeDep, body: StopBody
+) -> StopAnswer:
+    """What was said and done by then is kept as the answer. It counts against no limit."""
+    async with runtime.autocommit() as session:
+        number = await find_conversation(session, user_id, conversation_id)
+    return StopAnswer.model_validate(asdict(await stop_turn(runtime, number, body.message_id)))

@@ -16,10 +16,7 @@ from typing import Any
 from backend.agent.chat_agent import ToolStopped
 from backend.agent.context.build import Context
 from backend.agent.models.run_model import TOO_LONG, ProviderError
-from backend.conversations.tool_calls import ToolCall, as_shown, unfinished_answer
-from backend.database import Session
-from backend.errors import (
-    RUNNING_RETRY_S,
+from backend.chat_errors import (
     AIServiceUnavailable,
     ChatError,
     ContextTooLong,
@@ -27,10 +24,20 @@ from backend.errors import (
     ToolFailed,
     TurnInterrupted,
     TurnTakenUp,
-    is_outage,
 )
-from backend.journal.ending import Record, fail_turn, finish_turn, mark_taken, mark_untaken
+from backend.conversations.tool_calls import ToolCall, as_shown, unfinished_answer
+from backend.database import Session
+from backend.errors import RUNNING_RETRY_S, is_outage
+from backend.journal.ending import (
+    Record,
+    fail_turn,
+    finish_turn,
+    mark_taken,
+    mark_untaken,
+    stop_turn,
+)
 from backend.journal.requests import Answer, TurnRequest
+from backend.journal.stream_log import Outcome
 from backend.journal.turns import Turn, TurnClosed
 from backend.models import MessageStatus
 from backend.turns.runs import Run
@@ -40,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 OUTAGE_PAUSES = (0.1, 0.4, 1.0, 2.0, 2.0, 2.0)
 """Seconds before each further try to end a turn, where the database is away."""
+STOPPED_EARLY = "Stopped before anything was said or done."
+"""The answer of a turn that was stopped so early; nothing else would be left of it."""
 LATE_PAUSES = tuple(repeat(0.5, 120))
 """The same once its client has been told that the database is away."""
 
@@ -63,23 +72,39 @@ async def close_run(
     Raises:
         ChatError: there is none, or it could not be saved yet.
     """
-    finish: Write[Answer] | None = None
+    write: Write[Answer] | None = None
     if isinstance(end, Ended):
-        finish = partial(_finish, runtime, run, request, end)
-        try:
-            return await _write(runtime, finish, OUTAGE_PAUSES)
-        except Exception as error:
-            end = error
-    logger.warning("turn failed", exc_info=end, extra={"fields": _fields(run.turn)})
-    if finish is not None and isinstance(end, Exception) and is_outage(end):
-        record = _close_late(runtime, run, finish)
+        write = partial(_finish, runtime, run, request, end)
+    elif run.turn.stopped:
+        write = partial(_stop, runtime, run)
+    else:
+        return await _close_failed(runtime, run, request, end)
+    try:
+        return await _write(runtime, write, OUTAGE_PAUSES)
+    except Exception as error:
+        return await _close_failed(runtime, run, request, error, write)
+
+
+async def _close_failed(
+    runtime: Runtime,
+    run: Run,
+    request: TurnRequest,
+    error: BaseException,
+    end: Write[Answer] | None = None,
+) -> Answer:
+    """Close `run` as failed, or go on to write its `end`; its answer, if the row has it by now."""
+    logger.warning("turn failed", exc_info=error, extra={"fields": _fields(run.turn)})
+    if end is not None and isinstance(error, Exception) and is_outage(error):
+        record = _close_late(runtime, run, end)
     else:
         record = await _fail(runtime, run)
     if record.status == MessageStatus.COMPLETE and record.attempt == run.turn.attempt:
         return _answer(run, record.content, record.calls, untaken=record.untaken)
-    if failure := _failure(run.turn, request, record, end):
-        raise failure from end
-    raise end
+    failure = _failure(run.turn, request, record, error)
+    run.ended(Outcome(MessageStatus.FAILED, False, record.content, record.calls), failure or error)
+    if failure is not None:
+        raise failure from error
+    raise error
 
 
 async def _finish(
@@ -93,8 +118,21 @@ async def _finish(
     return _answer(run, end.response, turn.calls, untaken=untaken)
 
 
-def _answer(run: Run, response: str, calls: list[ToolCall], *, untaken: bool) -> Answer:
+async def _stop(runtime: Runtime, run: Run, session: Session) -> Answer:
     turn = run.turn
+    parts = [run.telling.said if run.telling else "", unfinished_answer(turn.calls)]
+    said = "\n\n".join(filter(None, parts)) or STOPPED_EARLY
+    await stop_turn(session, turn, said)
+    runtime.runs.release(run)
+    return _answer(run, said, turn.calls, untaken=False, stopped=True)
+
+
+def _answer(
+    run: Run, response: str, calls: list[ToolCall], *, untaken: bool, stopped: bool = False
+) -> Answer:
+    """The answer, of which those who watch are told as well."""
+    turn = run.turn
+    run.ended(Outcome(MessageStatus.COMPLETE, stopped, response, calls, untaken))
     return Answer(
         turn.conversation_id,
         turn.message_id,

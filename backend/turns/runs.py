@@ -10,8 +10,15 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from backend.agent.events import Telling
+from backend.agent.tools import TOOLS
+from backend.errors import AppError
 from backend.journal.requests import Answer
+from backend.journal.stream_log import Outcome
 from backend.journal.turns import Turn
+from backend.turns.channels import Channel
+
+TOOL_NAMES = [tool.template.name for tool in TOOLS]
 
 STOP_SECONDS = 5.0
 """How long an end of the process waits for runs that it has cut off to close their turns."""
@@ -24,13 +31,19 @@ class Run:
     closed by then, or is being closed by another task.
     """
 
-    def __init__(self, turn: Turn, untaken: Callable[["Run"], None]) -> None:
+    def __init__(
+        self, turn: Turn, untaken: Callable[["Run"], None], channel: Channel | None = None
+    ) -> None:
         self.turn = turn
+        self.channel = channel
+        """Where it is watched; None where nobody has asked for a stream."""
+        self.telling = None if channel is None else Telling(channel.tell, TOOL_NAMES)
         self.waiting = 0
         """Clients here that want its answer."""
         self.untaken = False
         """Whether all of them have left, or were told that there is no answer."""
         self._note_untaken = untaken
+        self._closing = False
         self._task: asyncio.Task[Answer]
 
     @property
@@ -59,6 +72,27 @@ class Run:
         if not self._task.done() and not self._task.cancelling():
             self._task.cancel()
 
+    async def stop(self) -> None:
+        """End the run as the person wishes, once the call is committed that it is at.
+
+        Nothing where it is being closed already.
+        """
+        async with self.turn.calling:
+            if self._closing or self.turn.stopped:
+                return
+            self.turn.stopped = True
+            self.cut_off()
+
+    def closes(self) -> None:
+        """Whatever comes now is too late to stop it."""
+        self._closing = True
+
+    def ended(self, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Tell those who watch how it has ended, once that is written."""
+        if self.channel:
+            known = error if error is None or isinstance(error, AppError) else AppError()
+            self.channel.end(outcome, known)
+
     async def answer(self) -> Answer:
         """The answer, once it is there.
 
@@ -86,15 +120,20 @@ class Runs:
     """All of them, and the small tasks that see to their rows."""
 
     def __init__(self) -> None:
+        self.busy = asyncio.Event()
+        """Set while there is one."""
         self._held: dict[tuple[int, int], Run] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def hold(self, run: Run) -> None:
         """Count `run` among those whose leases are renewed, until `release`."""
         self._held[run.key] = run
+        self.busy.set()
 
     def release(self, run: Run) -> None:
         self._held.pop(run.key, None)
+        if not self._held:
+            self.busy.clear()
 
     def held(self) -> dict[tuple[int, int], Run]:
         """By message and attempt."""

@@ -7,6 +7,7 @@ from backend.agent.models.catalog import Providers
 from backend.config import Settings
 from backend.database import Sessions
 from backend.turns.afterwork import Afterwork
+from backend.turns.live import Live
 from backend.turns.runs import Runs
 
 
@@ -20,5 +21,6 @@ class Runtime:
     """For what is one statement, and so a transaction by itself."""
     providers: Providers
     runs: Runs
+    live: Live
     places: asyncio.Semaphore
     afterwork: Afterwork

@@ -17,9 +17,11 @@ from backend.agent.context.budget import budget_of
 from backend.agent.context.build import Context, build_context
 from backend.agent.models.catalog import Choice
 from backend.agent.models.run_model import TOO_LONG, ProviderError, RunModel
+from backend.agent.models.told_model import ToldModel
 from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
 from backend.agent.tools import create_tools_for_user
 from backend.agent.wire.exchange import Exchanges
+from backend.conversations.parts import parts_of
 from backend.database import open_session
 from backend.errors import TooManyTurns, TurnInProgress
 from backend.journal.begin import Busy, Known, begin_or_resume
@@ -30,6 +32,7 @@ from backend.journal.turns import Turn
 from backend.models import utc_now
 from backend.tasks import rules as tasks
 from backend.turns.admission import Place
+from backend.turns.channels import Channel
 from backend.turns.closing import Ended, close_run, note_untaken, settle
 from backend.turns.runs import Run, to_its_end
 from backend.turns.runtime import Runtime
@@ -54,8 +57,9 @@ async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest, client
         ChatError: the turn was begun and has no answer; `details` say why, and what was done
             all the same.
     """
-    async with Place(runtime.places) as place:
-        begun = await _begin(runtime, place, user_id, request, client)
+    begun = await find_or_begin(runtime, user_id, request, client)
+    if isinstance(begun, Busy):
+        raise TurnInProgress
     if isinstance(begun, Run):
         begun.joined()
         client.when_left(begun.left)
@@ -64,10 +68,26 @@ async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest, client
     return begun
 
 
+async def find_or_begin(
+    runtime: Runtime, user_id: str, request: TurnRequest, client: Client, *, streamed: bool = False
+) -> Run | Answer | Busy:
+    """The run of the turn that is meant, or its answer, once it is clear which that is.
+
+    For a stream also a turn that another process runs, which is watched and not waited for.
+    """
+    async with Place(runtime.places) as place:
+        return await _begin(runtime, place, user_id, request, client, streamed=streamed)
+
+
 async def _begin(
-    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, client: Client
-) -> Run | Answer:
-    """The run of the turn that is meant, or its answer, once it is clear which that is."""
+    runtime: Runtime,
+    place: Place,
+    user_id: str,
+    request: TurnRequest,
+    client: Client,
+    *,
+    streamed: bool,
+) -> Run | Answer | Busy:
     patience = runtime.settings.ai_timeout_seconds
     if request.key is None:
         # what may be a retry is settled when the twin's lease is renewed or lapses
@@ -79,8 +99,10 @@ async def _begin(
         looked = asyncio.get_running_loop().time()
         busy = None
         try:
-            begun = await begin_run(runtime, place, user_id, request, known, client.waited)
-            if not isinstance(begun, Busy):
+            begun = await begin_run(
+                runtime, place, user_id, request, known, client.waited, streamed=streamed
+            )
+            if not isinstance(begun, Busy) or (streamed and begun.joined):
                 return begun
             busy = begun
         except UniqueViolation as error:
@@ -115,6 +137,8 @@ async def begin_run(
     request: TurnRequest,
     known: Known,
     waited: float,
+    *,
+    streamed: bool = False,
 ) -> Run | Answer | Busy:
     """Look once which turn `request` means, and start its run where it is for us to run it.
 
@@ -126,10 +150,18 @@ async def begin_run(
     if not isinstance(begun, tuple):
         return begun
     turn, day = begun
-    run = Run(turn, partial(_note_untaken, runtime))
+    run = Run(turn, partial(_note_untaken, runtime), _channel(turn) if streamed else None)
     runtime.runs.hold(run)
     run.begin(_carry_out(runtime, place.pass_on(), user_id, request, run, day))
     return run
+
+
+def _channel(turn: Turn) -> Channel:
+    """Where the turn is watched; what earlier attempts have done is shown first."""
+    channel = Channel(turn.message_id, turn.conversation_id, turn.created_at)
+    for part in parts_of("", turn.calls):
+        channel.tell(part)
+    return channel
 
 
 def _note_untaken(runtime: Runtime, run: Run) -> None:
@@ -165,9 +197,10 @@ async def _carry_out(
     async with place:
         try:
             end: Ended | BaseException
-            end = await _run(runtime, place, user_id, request, run.turn, day)
+            end = await _run(runtime, place, user_id, request, run, day)
         except BaseException as error:
             end = error
+        run.closes()
         return await to_its_end(_close(runtime, place, run, request, end))
 
 
@@ -179,12 +212,13 @@ async def _close(
 
 
 async def _run(
-    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, turn: Turn, day: str
+    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, run: Run, day: str
 ) -> Ended:
     """The answer, and what it was given to; within the limit, however many runs it takes.
 
     A model that finds its input too long gets half of it, once, if nothing has been done yet.
     """
+    turn = run.turn
     end = asyncio.get_running_loop().time() + runtime.settings.ai_timeout_seconds
     choice = runtime.providers.of_conversation(turn.conversation)
     turn.provider, turn.model = choice
@@ -193,7 +227,7 @@ async def _run(
     context = build_context(turn, day, request.text, budget, messages)
     done = len(turn.calls), len(turn.earlier)
     try:
-        return Ended(await _attempt(runtime, place, user_id, turn, context, end), context)
+        return Ended(await _attempt(runtime, place, user_id, run, context, end), context)
     except ProviderError as error:
         if error.reason != TOO_LONG:
             raise
@@ -203,7 +237,7 @@ async def _run(
             raise
     async with Place(runtime.places) as another:
         try:
-            return Ended(await _attempt(runtime, another, user_id, turn, context, end), context)
+            return Ended(await _attempt(runtime, another, user_id, run, context, end), context)
         except ProviderError as error:
             if error.reason == TOO_LONG:
                 runtime.afterwork.shorten(turn, context)
@@ -211,17 +245,20 @@ async def _run(
 
 
 async def _attempt(
-    runtime: Runtime, place: Place, user_id: str, turn: Turn, context: Context, end: float
+    runtime: Runtime, place: Place, user_id: str, run: Run, context: Context, end: float
 ) -> str:
     """Run a fresh agent on `context` until `end` at the latest, by the loop's clock."""
+    turn, telling = run.turn, run.telling
     async with open_session(runtime.sessions) as session:
-        tools = create_tools_for_user(user_id, session, turn)
-        model = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
+        tools = create_tools_for_user(user_id, session, turn, telling)
         by = Exchanges(f"{turn.provider}/{turn.model}", turn.reasoning)
-        agent = create_agent(RunModel(model, place.free, turn.spending, by), tools)
+        named = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
+        model = RunModel(named, place.free, turn.spending, by)
+        agent = create_agent(ToldModel(model, telling) if telling else model, tools)
         limit = end - asyncio.get_running_loop().time()
         try:
-            return await run_agent(agent, context, turn, limit)
+            answer = await run_agent(agent, context, turn, limit)
+            return telling.conclude(answer) if telling else answer
         finally:
             # a run that is cut off ends before the tool it has cancelled, which needs its session
             async with turn.calling:

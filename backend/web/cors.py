@@ -49,6 +49,7 @@ ANSWER_HEADERS = (
     "Link",
     "Location",
     "Content-Disposition",
+    "X-Vercel-AI-UI-Message-Stream",
 )
 
 

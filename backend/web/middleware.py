@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Mapping
 from uuid import uuid4
 
 from psycopg import OperationalError
@@ -153,21 +154,31 @@ def _refusal(error: RequestRefused) -> HTTPException:
 class BodyLimit:
     """Refuse a body over `limit` bytes with 413, and one that is not there in `seconds` with 408.
 
+    `large` are the paths whose bodies may have more bytes, and how many.
+
     The length is judged as it is declared, else while it comes. Starlette has a middleware for
     it, but that one answers in plain text, not in the envelope, and waits for ever.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float, limit: int = BODY_MAX) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        seconds: float,
+        limit: int = BODY_MAX,
+        large: Mapping[str, int] | None = None,
+    ) -> None:
         self.app = app
         self.seconds = seconds
         self.limit = limit
+        self.large = large or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.large.get(scope["path"], self.limit)
         declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self.limit):
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > limit):
             raise _refusal(BodyTooLarge())
         received = 0
         deadline: float | None = asyncio.get_running_loop().time() + self.seconds
@@ -182,7 +193,7 @@ class BodyLimit:
             if not message.get("more_body", False):
                 deadline = None  # what may come now is the client's leaving
             received += len(message.get("body", b""))
-            if received > self.limit:
+            if received > limit:
                 raise _refusal(BodyTooLarge())
             return message
 

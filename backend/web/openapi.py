@@ -10,13 +10,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.routing import compile_path
 
+from backend.chat_errors import AIServiceUnavailable
 from backend.errors import (
-    AIServiceUnavailable,
     AlreadyUndone,
     AppError,
     ConversationNotFound,
     DatabaseUnavailable,
     InvalidSession,
+    MessageChanged,
     MessageNotFound,
     NothingToUndo,
     RateLimited,
@@ -129,6 +130,19 @@ EXPORT_ANSWERS: Responses = HISTORY_ERRORS | {
 UNDO_ERRORS = error_answers(
     *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged
 )
+_STREAM: Responses = {
+    200: {
+        "description": "The AI SDK's UI message stream",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+UI_CHAT_ANSWERS: Responses = _STREAM | error_answers(
+    *SIGNED_IN, ConversationNotFound, TurnInProgress, AlreadyUndone, MessageChanged
+)
+UI_RESUME_ANSWERS: Responses = (
+    _STREAM | {204: {"description": "Nothing to follow"}} | error_answers(*SIGNED_IN)
+)
+STOP_ERRORS = error_answers(*SIGNED_IN, ConversationNotFound, MessageNotFound)
 USAGE_ERRORS = error_answers(*SIGNED_IN)
 HEALTH_ERRORS = error_answers(*ANY_REQUEST)
 READY_ERRORS = error_answers(DatabaseUnavailable, *ANY_REQUEST)

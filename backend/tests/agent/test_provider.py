@@ -25,7 +25,7 @@ from agents import (
 )
 from openai import AsyncOpenAI
 
-from backend.errors import AIServiceUnavailable, ContextTooLong
+from backend.chat_errors import AIServiceUnavailable, ContextTooLong
 from backend.models import utc_now
 from backend.tests.conftest import Run, make_settings, running
 from backend.tests.support.provider_wire import (

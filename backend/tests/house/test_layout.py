@@ -16,7 +16,7 @@ BACKEND = Path(__file__).parents[2]
 CHECKOUT = BACKEND.parent
 
 FLOORS = (
-    ("config", "settings", "models", "errors", "text_search"),
+    ("config", "settings", "models", "errors", "chat_errors", "text_search"),
     ("database", "postgres", "schemas"),
     ("auth", "identity", "rate_limiter", "limits", "web"),
     ("conversations", "tasks"),

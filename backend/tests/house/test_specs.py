@@ -26,6 +26,7 @@ from backend.tests.support.documented import (
     ROOT,
     Section,
     assert_answered,
+    body_of,
     commands,
     configure,
     execute,
@@ -106,7 +107,7 @@ async def play(section: Section, client: httpx.AsyncClient, url: str) -> None:
                     text = text.replace("{next}", answer["next"])
                 sent = await send(client, text)
                 assert_answered(sent, next(blocks).text)
-                answer = json.loads(sent.text or "null")
+                answer = body_of(sent.text)
             case "sql":
                 await settled(client)
                 answer = await rows(url, text)

@@ -115,7 +115,23 @@ def assert_answered(answer: httpx.Response, shown: str) -> None:
         if name == "RateLimit":
             found, value = (re.sub(r";t=\d+$", "", each) for each in (found, value))
         assert found.isdecimal() if name == "Retry-After" else found == value
-    assert timeless(json.loads(answer.text or "null")) == timeless(json.loads(body or "null"))
+    assert timeless(body_of(answer.text)) == timeless(body_of(body))
+
+
+def body_of(text: str) -> Any:
+    """What a body says: JSON, or the parts of a stream, with texts in pieces put together."""
+    if not text.startswith("data: "):
+        return json.loads(text or "null")
+    parts: list[Any] = []
+    for line in filter(None, text.splitlines()):
+        said = line.removeprefix("data: ")
+        part: Any = said if said == "[DONE]" else json.loads(said)
+        before = parts[-1] if parts else {}
+        if "delta" in part and "delta" in before:
+            before["delta"] += part["delta"]
+        else:
+            parts.append(part)
+    return parts
 
 
 def commands(text: str) -> list[list[str]]:

@@ -11,7 +11,7 @@ from agents.testing import ModelStep, ScriptedModel
 from sqlalchemy import text
 
 from backend import errors
-from backend.errors import ChatError
+from backend.chat_errors import ChatError
 from backend.tests.house.test_specs import CHAT_API, section_of
 from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import Step, calls, says

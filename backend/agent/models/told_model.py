@@ -1,0 +1,66 @@
+"""A model whose answers are streamed and told as they come, while the run gets them whole.
+
+So a run that is watched is the same run as any other: one loop, one way to fail, and tools that
+begin when the answer is there. The SDK's own streamed loop is not used; it would cost more for
+each delta, and a run that is cut off there says less of what it has done.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from agents import ItemHelpers, Model, ModelResponse, Usage
+from agents.items import TResponseOutputItem, TResponseStreamEvent
+from openai.types.responses import Response, ResponseOutputMessage
+
+from backend.agent.events import Telling
+from backend.agent.models.run_model import ProviderError, RunModel
+
+
+class ToldModel(Model):
+    """`model`, told to `telling`."""
+
+    def __init__(self, model: RunModel, telling: Telling) -> None:
+        self._model = model
+        self._telling = telling
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        telling = self._telling
+        telling.begin_answer()
+        items: list[TResponseOutputItem] = []
+        whole: Response | None = None
+        # to its end, which its own last event is: so it closes itself
+        async for event in self._model.stream_response(*args, **kwargs):
+            match event.type:
+                case "response.output_text.delta":
+                    telling.hear(event.item_id, event.delta)
+                case "response.output_item.done":
+                    items.append(event.item)
+                case "response.completed":
+                    whole = event.response
+        if whole is None:
+            raise ProviderError("bad_answer")
+        output = whole.output or items
+        telling.settle([_text(item) for item in output if isinstance(item, ResponseOutputMessage)])
+        return ModelResponse(output, usage=_usage(whole), response_id=whole.id)
+
+    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
+        return self._model.stream_response(*args, **kwargs)
+
+
+def _text(message: ResponseOutputMessage) -> str:
+    return ItemHelpers.extract_text(message) or ""
+
+
+def _usage(response: Response) -> Usage:
+    """What the answer has cost, as far as it says."""
+    told = response.usage
+    if told is None:
+        return Usage(requests=1)
+    return Usage(
+        requests=1,
+        input_tokens=told.input_tokens,
+        output_tokens=told.output_tokens,
+        total_tokens=told.total_tokens,
+        input_tokens_details=told.input_tokens_details,
+        output_tokens_details=told.output_tokens_details,
+    )

@@ -1,0 +1,1 @@
+"""Live turns: streamed, followed, resumed and stopped."""

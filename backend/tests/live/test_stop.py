@@ -1,0 +1,160 @@
+"""Stop means stop: from any replica, what was said and done is kept, and nothing more is done."""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pytest
+from agents.testing import ModelStep, ScriptedModel, function_call
+from psycopg import AsyncConnection
+
+from backend.tests.live.conftest import Replicas
+from backend.tests.live.test_streams import body, history, post, resumed, texts
+from backend.tests.support import better_auth
+from backend.tests.support.live import kinds, said, streaming
+from backend.tests.support.scripting import calls, says
+from backend.tests.support.speaking import Speech
+
+END = ["text-end", "finish-step", "message-metadata", "abort"]
+
+
+async def stop(client: httpx.AsyncClient, chat: str = "c1", **body: object) -> dict[str, Any]:
+    answer = await client.post(f"/api/ui/chat/{chat}/stop", json=body)
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_turn_is_stopped_and_what_was_said_and_done_is_its_answer(
+    replicas: Replicas, model: ScriptedModel, elsewhere: bool
+) -> None:
+    more = Speech()
+    model.extend([calls("add_task", {"title": "Buy milk"}), more.step])
+    async with streaming(replicas.one, "POST", "/api/ui/chat", json=body("add milk")) as events:
+        more.say("I have ")
+        await events.until("text-delta")
+        began = time.monotonic()
+        told = await stop(replicas.two if elsewhere else replicas.one)
+        await more.closed.wait()
+        await events.rest()
+        assert time.monotonic() - began < 1.2
+    message_id = int(events.seen[0]["messageId"])
+    assert told == {"stopped": True, "message_id": message_id, "status": "complete"}
+    assert kinds(events.seen)[-4:] == END
+    assert events.done
+    (kept,) = said(events.seen)
+    assert kept.startswith("I have\n\nI could not finish. Done so far: added task")
+    answered = (await history(replicas.two))[-1]
+    assert texts(answered) == [kept]
+    assert answered["metadata"]["stopped"] is True
+    again = await resumed(replicas.two)
+    assert said(again.seen) == [kept]
+    assert kinds(again.seen)[-4:] == END
+    assert await stop(replicas.one) == {"stopped": False, "message_id": None, "status": None}
+    late = await stop(replicas.one, messageId=events.seen[0]["messageId"])
+    assert late == {"stopped": True, "message_id": message_id, "status": "complete"}
+
+
+async def test_the_same_text_after_a_stop_is_a_message_of_its_own(
+    replicas: Replicas, model: ScriptedModel
+) -> None:
+    asked = asyncio.Event()
+
+    async def never(_: object) -> ModelStep:
+        asked.set()
+        await asyncio.Event().wait()
+        return ModelStep([])
+
+    model.extend([ModelStep.respond(never), says("Second.")])
+    sent = asyncio.create_task(replicas.one.post("/api/chat", json={"message": "hello"}))
+    await asked.wait()
+    conversation = await newest_conversation(replicas.one)
+    answer = await replicas.two.post(f"/api/conversations/{conversation}/stop")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["stopped"] is True
+    assert (await sent).json()["response"] == "Stopped before anything was said or done."
+    again = {"message": "hello", "conversation_id": conversation}
+    assert (await replicas.one.post("/api/chat", json=again)).json()["response"] == "Second."
+    assert len((await replicas.one.get(f"/api/conversations/{conversation}/messages")).json()) == 4
+
+
+async def newest_conversation(client: httpx.AsyncClient) -> int:
+    listed = (await client.get("/api/conversations")).json()["conversations"]
+    number: int = listed[0]["id"]
+    return number
+
+
+async def test_a_stop_names_its_turn_and_hits_no_later_one(
+    replicas: Replicas, model: ScriptedModel
+) -> None:
+    model.extend([says("First.")])
+    first = await post(replicas.one, "first")
+    speech = Speech()
+    model.extend([speech.step])
+    second = body("second", message_id="m2")
+    async with streaming(replicas.one, "POST", "/api/ui/chat", json=second) as events:
+        speech.say("Second ")
+        await events.until("text-delta")
+        told = await stop(replicas.two, messageId=first.seen[0]["messageId"])
+        assert (told["stopped"], told["status"]) == (False, "complete")
+        speech.end()
+        await events.rest()
+        assert kinds(events.seen)[-1] == "finish"
+
+
+async def test_a_stop_waits_for_a_tool_in_its_transaction(
+    replicas: Replicas, model: ScriptedModel, shared_database_url: str
+) -> None:
+    task = (await replicas.one.post("/api/tasks", json={"title": "Buy milk"})).json()
+    both = [
+        function_call(name, arguments, call_id=name)
+        for name, arguments in (
+            ("complete_task", {"task_id": task["id"]}),
+            ("delete_task", {"task_id": task["id"]}),
+        )
+    ]
+    model.extend([both])
+    async with await AsyncConnection.connect(shared_database_url) as locking:
+        await locking.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", [task["id"]])
+        sent = asyncio.create_task(replicas.one.post("/api/ui/chat", json=body("do both")))
+        await someone_waits_for(shared_database_url, locking.info.backend_pid)
+        stopping = asyncio.create_task(stop(replicas.two, messageId="m1"))
+        await asyncio.wait([sent], timeout=0.5)
+        assert not sent.done()
+    assert (await stopping)["stopped"]
+    answer = await sent
+    assert "abort" in answer.text
+    stands = (await replicas.one.get(f"/api/tasks/{task['id']}")).json()
+    assert stands["completed"] is True
+
+
+async def someone_waits_for(url: str, pid: int) -> None:
+    """Wait until someone waits for a lock that this connection has."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+    for _ in range(500):
+        if await better_auth.execute(url, waiting, pid):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+async def test_a_stop_of_what_is_not_there_is_not_found(
+    replicas: Replicas, model: ScriptedModel
+) -> None:
+    model.extend([says("First.")])
+    first = await post(replicas.one, "first")
+    number = first.seen[0]["messageMetadata"]["conversation_id"]
+    for client, chat, named in (
+        (replicas.one, "unknown", None),
+        (replicas.one, "999999", None),
+        (replicas.one, "c1", "999999"),
+        (replicas.one, "c1", "m2"),
+        (replicas.bob, "c1", None),
+        (replicas.bob, str(number), None),
+    ):
+        answer = await client.post(f"/api/ui/chat/{chat}/stop", json={"messageId": named})
+        assert answer.status_code == 404, (chat, named)
+    assert (await replicas.bob.post(f"/api/conversations/{number}/stop")).status_code == 404
+    assert (await replicas.one.post("/api/ui/chat/a%2Fb/stop")).status_code == 422

@@ -1,0 +1,117 @@
+"""Streams as a client has them: the app on a real socket, and the parts that come over it."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from backend.web.protocol import protocol
+
+type Parts = list[dict[str, Any]]
+
+
+class _Server(uvicorn.Server):
+    """One that says when it has begun to serve."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serves = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.serves.set()
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """The address of an app that has been started, on a port of its own."""
+    config = uvicorn.Config(app, http=protocol(15), port=0, lifespan="off", log_config=None)
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    await server.serves.wait()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await serving
+
+
+class Events:
+    """The parts of one stream, read as they come; `[DONE]` is its last."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.seen: Parts = []
+        self.comments = 0
+        self.done = False
+        self._lines = response.aiter_lines()
+
+    async def next(self) -> dict[str, Any]:
+        """The next part.
+
+        Raises:
+            StopAsyncIteration: the stream is over.
+        """
+        async for line in self._lines:
+            if line.startswith(":"):
+                self.comments += 1
+            elif line == "data: [DONE]":
+                self.done = True
+            elif line:
+                assert not self.done, "something came after [DONE]"
+                part: dict[str, Any] = json.loads(line.removeprefix("data: "))
+                self.seen.append(part)
+                return part
+        raise StopAsyncIteration
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        """The next part of a kind; what comes before it is passed over."""
+        while (part := await self.next())["type"] != kind:
+            pass
+        return part
+
+    async def rest(self) -> Parts:
+        """All the parts, once the stream is over."""
+        try:
+            while True:
+                await self.next()
+        except StopAsyncIteration:
+            return self.seen
+
+
+@asynccontextmanager
+async def streaming(
+    client: httpx.AsyncClient, method: str, path: str, **request: Any
+) -> AsyncIterator[Events]:
+    async with client.stream(method, path, **request) as response:
+        if response.status_code != 200:
+            await response.aread()
+        yield Events(response)
+
+
+def user(text: str, message_id: str = "m1") -> dict[str, Any]:
+    """A message of the person as the AI SDK writes it."""
+    return {"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+def said(parts: Parts) -> list[str]:
+    """The texts of a stream, each put together."""
+    texts: dict[str, str] = {}
+    for part in parts:
+        if part["type"] == "text-start":
+            texts[part["id"]] = ""
+        elif part["type"] == "text-delta":
+            texts[part["id"]] += part["delta"]
+    return list(texts.values())
+
+
+def kinds(parts: Parts) -> list[str]:
+    return [part["type"] for part in parts]

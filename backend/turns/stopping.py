@@ -1,0 +1,61 @@
+"""A turn that the person wants stopped, wherever it runs."""
+
+import asyncio
+from dataclasses import dataclass
+
+from backend.journal.standing import Standing, find_turn, order_stop, read_turn
+from backend.models import MessageStatus
+from backend.turns.runtime import Runtime
+
+PATIENCE = 2.0
+"""Seconds for which the end of a turn is waited for, so that the answer can say how it ended."""
+LOOK_AGAIN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How the turn stands, once it was ordered to stop."""
+
+    message_id: int | None
+    status: str | None
+    """`running` where it has not ended yet; None where there is no turn."""
+    stopped: bool
+
+
+async def stop_turn(runtime: Runtime, conversation_id: int, name: str | None) -> Stopped:
+    """Stop the turn that `name` means, without one the newest that runs; how it stands then.
+
+    Raises:
+        MessageNotFound: the conversation has no turn of that name.
+    """
+    async with runtime.autocommit() as session:
+        turn = await find_turn(session, conversation_id, name)
+        if turn is None:
+            return Stopped(None, None, False)
+        if turn.ended is not None:
+            return _told(turn)
+        await order_stop(session, turn.run)
+    if (run := runtime.runs.find(turn.run.message_id)) and run.key == turn.run:
+        await run.stop()
+    return await _end(runtime, turn)
+
+
+async def _end(runtime: Runtime, turn: Standing) -> Stopped:
+    """How the turn has ended, if that is seen in time; a later attempt at it is not meant."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(LOOK_AGAIN)
+        async with runtime.autocommit() as session:
+            now = await read_turn(session, turn.run.message_id)
+        if now is None or now.run != turn.run:
+            break
+        if now.ended is not None:
+            return _told(now)
+    return Stopped(turn.run.message_id, MessageStatus.RUNNING, False)
+
+
+def _told(turn: Standing) -> Stopped:
+    ended = turn.ended
+    if ended is None:
+        return Stopped(turn.run.message_id, MessageStatus.RUNNING, False)
+    return Stopped(turn.run.message_id, ended.status, ended.stopped)

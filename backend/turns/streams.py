@@ -1,0 +1,102 @@
+"""A turn as a stream: begun and watched, joined, or followed once more from its beginning."""
+
+from contextlib import ExitStack
+
+from backend.errors import TurnInProgress
+from backend.journal.requests import Answer, TurnRequest
+from backend.journal.standing import Standing, read_turn
+from backend.models import MessageStatus
+from backend.turns.channels import Channel, Viewer
+from backend.turns.closing import settle
+from backend.turns.runs import Run
+from backend.turns.runtime import Runtime
+from backend.turns.take import find_or_begin
+from backend.web.clients import Client
+
+
+class Stream:
+    """What one client watches, from a place among the person's viewers.
+
+    Raises:
+        TooManyViewers: there is no place left.
+    """
+
+    def __init__(self, runtime: Runtime, user_id: str, client: Client) -> None:
+        self.replayed = False
+        """Whether the answer was there before it was asked for."""
+        self.viewer: Viewer
+        self._runtime = runtime
+        self._user_id = user_id
+        self._client = client
+        self._run: Run | None = None
+        self._attempt = 0
+        self._held = ExitStack()
+        self._held.callback(runtime.live.seats.take(user_id).free)
+
+    def close(self) -> None:
+        """Give up the place, and whatever else it takes to watch."""
+        self._held.close()
+
+    async def begin(self, request: TurnRequest) -> None:
+        """Begin the turn that `request` means, or join it, or show its answer again.
+
+        Raises:
+            As `take_turn`, but for what befalls a run: that is told in the stream.
+        """
+        begun = await find_or_begin(
+            self._runtime, self._user_id, request, self._client, streamed=True
+        )
+        if isinstance(begun, Run) and begun.channel is not None:
+            self._join(begun, begun.channel)
+            return
+        self.replayed = isinstance(begun, Answer)
+        message_id = begun.turn.message_id if isinstance(begun, Run) else begun.message_id
+        async with self._runtime.autocommit() as session:
+            standing = await read_turn(session, message_id)
+        if standing is None:  # deleted a moment ago
+            raise TurnInProgress
+        self.follow(standing)
+
+    def follow(self, turn: Standing) -> None:
+        """Watch a turn that was begun before, wherever it runs, or show how it has ended."""
+        run = self._runtime.runs.find(turn.run.message_id)
+        if run and run.key == turn.run and run.channel is not None:
+            self._join(run, run.channel)
+        elif turn.ended is None:
+            watch = self._runtime.live.watch(turn.run, turn.conversation_id, turn.created_at)
+            self._look_at(self._held.enter_context(watch), turn.run.attempt)
+        else:
+            channel = Channel(turn.run.message_id, turn.conversation_id, turn.created_at)
+            channel.end(turn.ended)
+            self._look_at(channel, turn.run.attempt)
+
+    def _join(self, run: Run, channel: Channel) -> None:
+        self._run = run
+        run.joined()
+        self._client.when_left(run.left)
+        self._look_at(channel, run.turn.attempt)
+
+    def _look_at(self, channel: Channel, attempt: int) -> None:
+        self._attempt = attempt
+        self.viewer = Viewer(channel)
+        self._client.when_left(self.viewer.leave)
+        self._client.when_answered(self._settle)
+
+    async def _settle(self, taken: bool) -> None:
+        """Have the row say whether the answer was taken; that it was not, says its own process."""
+        self.close()
+        channel = self.viewer.channel
+        ended = channel.ended
+        if ended is None or ended.status != MessageStatus.COMPLETE or ended.stopped:
+            return
+        if taken or self._run is not None:
+            answer = Answer(
+                channel.conversation_id,
+                channel.message_id,
+                self._attempt,
+                channel.created_at,
+                ended.content,
+                ended.calls,
+                untaken=ended.untaken,
+            )
+            await settle(self._runtime, answer, taken)

@@ -1,0 +1,156 @@
+"""The AI SDK's UI message stream on the wire: parts as server-sent events.
+
+Spoken is what the clients of `ai` 5, 6 and 7 take alike. Of their rules these are kept here: each
+text has an id of its own and is ended; a call's input comes before its output; a message has
+steps, of which a new one begins with each text behind a call; and the stream ends with `finish`,
+`abort` or `error`, and then `[DONE]`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from backend.errors import AppError
+from backend.schemas.fields import iso_utc
+
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+    "X-Vercel-AI-UI-Message-Stream": "v1",
+}
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment, which says only that the connection stands."""
+DONE = b"data: [DONE]\n\n"
+
+
+def call_id(message_id: int, number: int) -> str:
+    """A call's id on the wire, the same however often it is shown; `number` counts from 0."""
+    return f"call-{message_id}-{number}"
+
+
+def metadata(conversation_id: int, created_at: datetime, **more: object) -> dict[str, object]:
+    """What a message on the wire says beside its parts."""
+    return {"conversation_id": conversation_id, "created_at": iso_utc(created_at), **more}
+
+
+def _part(kind: str, **fields: object) -> bytes:
+    part = json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
+    return b"data: %b\n\n" % part.encode()
+
+
+class MessageStream:
+    """One viewer's stream of one message: each method gives the bytes to send next."""
+
+    def __init__(self, message_id: int) -> None:
+        self._message_id = message_id
+        self._calls = 0
+        self._texts = 0
+        self._in_text = False
+        self._in_step = False
+        self._acted = False
+        """Whether the step has a call."""
+
+    def begin(self, told: Mapping[str, object]) -> bytes:
+        """The message's id and what it says of itself, before all else."""
+        return _part("start", messageId=str(self._message_id), messageMetadata=told)
+
+    def show(self, part: Mapping[str, Any]) -> bytes:
+        """A part as `backend.conversations.parts` gives it."""
+        if "call" in part:
+            return self._call(part["call"])
+        return self._say(part["say"], new="new" in part)
+
+    def _say(self, text: str, *, new: bool) -> bytes:
+        before = b""
+        if new or self._acted or not self._in_text:
+            before = self._end_text()
+            if self._acted:
+                before += self._end_step()
+            before += self._begin_step() + _part("text-start", id=f"text-{self._texts}")
+            self._in_text = True
+        return before + _part("text-delta", id=f"text-{self._texts}", delta=text)
+
+    def _call(self, call: Mapping[str, Any]) -> bytes:
+        id_ = call_id(self._message_id, self._calls)
+        self._calls += 1
+        tool = {"toolCallId": id_, "toolName": call["tool"]}
+        before = self._end_text() + self._begin_step()
+        self._acted = True
+        return (
+            before
+            + _part("tool-input-available", **tool, input=call["args"])
+            + _part("tool-output-available", toolCallId=id_, output=call["result"])
+        )
+
+    def _begin_step(self) -> bytes:
+        if self._in_step:
+            return b""
+        self._in_step, self._acted = True, False
+        return _part("start-step")
+
+    def _end_text(self) -> bytes:
+        if not self._in_text:
+            return b""
+        self._in_text = False
+        self._texts += 1
+        return _part("text-end", id=f"text-{self._texts - 1}")
+
+    def _end_step(self) -> bytes:
+        ended = self._end_text()
+        if self._in_step:
+            self._in_step = self._acted = False
+            ended += _part("finish-step")
+        return ended
+
+    def finish(self) -> bytes:
+        """The answer is whole."""
+        return self._end_step() + _part("finish", finishReason="stop") + DONE
+
+    def stop(self) -> bytes:
+        """The person has stopped it; by the metadata a client knows, since `abort` says nothing."""
+        told = {"stopped": True}
+        return (
+            self._end_step()
+            + _part("message-metadata", messageMetadata=told)
+            + _part("abort", reason="stopped")
+            + DONE
+        )
+
+    def fail(self, error: Mapping[str, Any]) -> bytes:
+        """There is no answer; `error` is that of the envelope. Clients read nothing after it."""
+        told = {"failed": True}
+        return (
+            self._end_step()
+            + _part("message-metadata", messageMetadata=told)
+            + _part("data-error", data=error)
+            + _part("error", errorText=error["message"])
+            + DONE
+        )
+
+
+def error_of(error: AppError) -> dict[str, Any]:
+    """The envelope's `error`, for a stream that has begun."""
+    return {"code": error.code, "message": error.message, "details": error.details}
+
+
+def ui_parts(message_id: int, parts: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A whole message as `useChat` has it in the end, with the steps that a stream would show."""
+    calls, in_step, acted = 0, False, False
+    for part in parts:
+        if not in_step or ("say" in part and acted):
+            yield {"type": "step-start"}
+            in_step, acted = True, False
+        if "say" in part:
+            yield {"type": "text", "text": part["say"], "state": "done"}
+            continue
+        call, acted = part["call"], True
+        yield {
+            "type": f"tool-{call['tool']}",
+            "toolCallId": call_id(message_id, calls),
+            "state": "output-available",
+            "input": call["args"],
+            "output": call["result"],
+        }
+        calls += 1
