@@ -1,0 +1,274 @@
+"""An answer that nobody took is given again, not done again; one that was taken is done again.
+
+Real servers and raw sockets: what a client's leaving looks like is a matter of the server.
+"""
+
+import asyncio
+import json
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import Any
+
+import httpx
+import pytest
+from agents.testing import ModelStep, ScriptedModel
+from psycopg import AsyncConnection
+
+from backend.faults.waiting import until
+from backend.tests.conftest import Run
+from backend.tests.support import better_auth
+from backend.tests.support.provider_wire import Hang, Request, Step
+from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
+from backend.tests.support.scripting import calls, says
+from backend.tests.support.servers import Server, serving
+from backend.tests.support.wire import opened, with_length
+from backend.tests.test_chat import chat, messages_of
+
+
+@dataclass
+class Stage:
+    """Two replicas on one database, and a provider that is asked by rule and holds answers back."""
+
+    url: str
+    one: Server
+    two: Server
+    thinking: asyncio.Event
+    go_on: asyncio.Event
+
+
+@pytest.fixture(scope="module")
+async def on(shared_database_url: str) -> AsyncIterator[Stage]:
+    url = shared_database_url
+    thinking, go_on = asyncio.Event(), asyncio.Event()
+
+    def answer(request: Request) -> Step:
+        """Hold back what is said once the task is there."""
+        step = answer_by_rule(request)
+        if step.calls:
+            return step
+        thinking.set()
+        return Hang(step, go_on)
+
+    async with (
+        ScriptedProvider(then=answer) as provider,
+        serving(url, provider.base_url) as one,
+        serving(url, provider.base_url) as two,
+    ):
+        yield Stage(url, one, two, thinking, go_on)
+
+
+@dataclass
+class Person:
+    """Somebody with a browser, whose connections may be lost."""
+
+    stage: Stage
+    user_id: str
+    token: str
+    lost: list[tuple[StreamReader, StreamWriter]] = field(default_factory=list)
+
+    async def begin(self, body: dict[str, Any]) -> StreamWriter:
+        """Send a message at the first replica, until its task is there; the connection."""
+        self.stage.thinking.clear()
+        self.stage.go_on.clear()
+        data = json.dumps(body).encode()
+        fields = f"Authorization: Bearer {self.token}", "Content-Type: application/json"
+        connection = await opened(self.stage.one.address)
+        self.lost.append(connection)  # or it would be closed when it is collected
+        connection[1].write(with_length("POST /api/chat HTTP/1.1", *fields, body=data))
+        await self.stage.thinking.wait()
+        return connection[1]
+
+    async def rows(self) -> list[tuple[str, bool]]:
+        """Status of each answer, oldest first, and whether it is known to have reached nobody."""
+        rows = await better_auth.execute(
+            self.stage.url,
+            "SELECT status, repeats_until > clock_timestamp() FROM messages"
+            " WHERE user_id = %s AND role = 'assistant' ORDER BY id",
+            self.user_id,
+        )
+        return [(str(status), bool(repeats)) for status, repeats in rows]
+
+    async def until(self, *rows: tuple[str, bool]) -> None:
+        async def are_there() -> bool:
+            return await self.rows() == list(rows)
+
+        await until(are_there, limit=30)
+
+
+@asynccontextmanager
+async def person(on: Stage, name: str) -> AsyncIterator[Person]:
+    user_id = await better_auth.add_user(on.url, name)
+    somebody = Person(on, user_id, await better_auth.sign_in(on.url, user_id))
+    try:
+        yield somebody
+    finally:
+        for _, writer in somebody.lost:
+            writer.close()
+
+
+def leave(writer: StreamWriter, how: str) -> None:
+    """A page that is reloaded closes its connection; a machine that goes to sleep cuts it."""
+    if how == "reloaded":
+        writer.close()
+    else:
+        writer.transport.abort()
+
+
+async def is_waited_for(url: str) -> bool:
+    """Whether somebody waits for a lock."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return await better_auth.execute(url, waits) != [(0,)]
+
+
+async def tasks_of(client: httpx.AsyncClient) -> int:
+    return int((await client.get("/api/tasks")).json()["total"])
+
+
+async def test_a_message_whose_answer_was_lost_gets_it_when_it_is_sent_again(on: Stage) -> None:
+    """While the run goes on or after it, with the conversation's id or without, at any replica."""
+    ways = product(("cut", "reloaded"), (True, False), ("meanwhile", "afterwards"), (1, 2))
+    for how, with_id, when, replica in ways:
+        server = on.one if replica == 1 else on.two
+        async with person(on, "alice") as alice, server.client(alice.token) as client:
+            body: dict[str, Any] = {"message": "Add milk"}
+            before: list[tuple[str, bool]] = []
+            if with_id:
+                on.go_on.set()
+                body["conversation_id"] = (await chat(client, "hello"))["conversation_id"]
+                before = [("complete", False)]
+            leave(await alice.begin(body), how)
+            if when == "afterwards":
+                await alice.until(*before, ("running", True))
+                on.go_on.set()
+                await alice.until(*before, ("complete", True))
+            again = asyncio.create_task(client.post("/api/chat", json=body))
+            if when == "meanwhile":
+                await alice.until(*before, ("running", True))
+                on.go_on.set()
+            answer = await again
+            assert answer.status_code == 200, (how, with_id, when, replica)
+            assert answer.headers["idempotency-replayed"] == "true"
+            assert await tasks_of(client) == 1, (how, with_id, when, replica)
+            said = await messages_of(client, answer.json()["conversation_id"])
+            assert len(said) == 2 * len(before) + 2
+            await alice.until(*before, ("complete", False))
+            # it has been answered now: what is said again is done again
+            await chat(client, **body)
+            assert await tasks_of(client) == 2
+
+
+async def test_who_leaves_just_before_the_answer_is_sent_has_not_taken_it(on: Stage) -> None:
+    """The end of the turn is held up by a lock on its row, and meanwhile the client leaves."""
+    async with person(on, "alice") as alice:
+        writer = await alice.begin({"message": "Add milk"})
+        async with await AsyncConnection.connect(on.url) as locking:
+            lock = "SELECT id FROM messages WHERE user_id = %s FOR UPDATE"
+            await locking.execute(lock, [alice.user_id])
+            on.go_on.set()
+            await until(partial(is_waited_for, on.url), limit=30)
+            leave(writer, "reloaded")
+        await alice.until(("complete", True))
+        for server in (on.two, on.one):
+            async with server.client(alice.token) as client:
+                # the second is sent again after the first was answered, and so is a new one
+                assert (await chat(client, "Add milk"))["response"]
+        assert len(await alice.rows()) == 2
+
+
+async def test_one_who_joins_and_leaves_as_well_loses_nothing_for_a_third(
+    on: Stage,
+) -> None:
+    async with person(on, "alice") as alice:
+        leave(await alice.begin({"message": "Add milk"}), "cut")
+        await alice.until(("running", True))
+        async with on.two.client(alice.token) as client:
+            joining = asyncio.create_task(client.post("/api/chat", json={"message": "Add milk"}))
+            await asyncio.sleep(0)
+            joining.cancel()
+            await asyncio.wait([joining])
+            on.go_on.set()
+            await alice.until(("complete", True))
+            answers = await asyncio.gather(*(chat(client, "Add milk") for _ in range(4)))
+            assert len({answer["conversation_id"] for answer in answers}) == 1
+            assert await tasks_of(client) == 1
+
+
+async def test_another_text_another_place_and_another_person_are_no_repeat(
+    on: Stage,
+) -> None:
+    async with (
+        person(on, "alice") as alice,
+        person(on, "bob") as bob,
+        on.one.client(alice.token) as client,
+        on.two.client(bob.token) as bobs,
+    ):
+        on.go_on.set()
+        elsewhere = (await chat(client, "hello"))["conversation_id"]
+        leave(await alice.begin({"message": "Add milk"}), "reloaded")
+        on.go_on.set()
+        await alice.until(("complete", False), ("complete", True))
+        await chat(bobs, "Add milk")
+        await chat(client, "Add milk", conversation_id=elsewhere)
+        await chat(client, "Add bread")
+        assert [repeats for _, repeats in await alice.rows()] == [False, True, False, False]
+
+
+async def test_what_is_remembered_of_a_lost_answer_is_forgotten_after_ten_minutes(
+    on: Stage,
+) -> None:
+    async with person(on, "alice") as alice:
+        leave(await alice.begin({"message": "Add milk"}), "reloaded")
+        on.go_on.set()
+        await alice.until(("complete", True))
+        later = "UPDATE messages SET repeats_until = repeats_until - interval '10 minutes'"
+        await better_auth.execute(on.url, f"{later} WHERE user_id = %s", alice.user_id)
+        async with on.one.client(alice.token) as client:
+            await chat(client, "Add milk")
+            assert await tasks_of(client) == 2
+
+
+async def test_many_resends_of_a_failed_message_at_once_are_one_turn(
+    alice: httpx.AsyncClient, model: ScriptedModel, run: Run
+) -> None:
+    """At two replicas, more than the places there are; who waited is given the one answer."""
+    released = asyncio.Event()
+
+    async def think(_: object) -> ModelStep:
+        await released.wait()
+        return ModelStep(output=says("It is added."))
+
+    model.extend([calls("add_task", {"title": "Milk"}), ModelStep.raise_error(RuntimeError())])
+    assert (await alice.post("/api/chat", json={"message": "Add milk"})).status_code == 503
+    model.extend([ModelStep.respond(think)])
+    often = {"rate_limit_chat": "1000/minute"}
+    async with run(alice, **often) as one, run(alice, **often) as two:
+        sent = [
+            asyncio.create_task(client.post("/api/chat", json={"message": "Add milk"}))
+            for client in (one, two) * 10
+        ]
+        done, _ = await asyncio.wait(sent, timeout=0.5)
+        assert not done
+        released.set()
+        answers = [(await each).json() for each in sent]
+    assert {answer["response"] for answer in answers} == {"It is added."}
+    assert await tasks_of(alice) == 1
+    assert len(await messages_of(alice, answers[0]["conversation_id"])) == 2
+
+
+async def test_resends_that_come_before_the_answer_is_there_are_one_turn_however_fast_it_is(
+    alice: httpx.AsyncClient, model: ScriptedModel, run: Run
+) -> None:
+    model.extend([calls("add_task", {"title": "Milk"}), ModelStep.raise_error(RuntimeError())])
+    assert (await alice.post("/api/chat", json={"message": "Add milk"})).status_code == 503
+    model.extend([says("It is added.")])
+    async with run(alice, rate_limit_chat="1000/minute") as replica:
+        sent = (replica.post("/api/chat", json={"message": "Add milk"}) for _ in range(30))
+        answers = await asyncio.gather(*sent)
+    assert {answer.json()["response"] for answer in answers} == {"It is added."}
+    model.extend([calls("add_task", {"title": "Milk"}), says("Another.")])
+    assert (await chat(alice, "Add milk"))["response"] == "Another."
+    assert await tasks_of(alice) == 2
