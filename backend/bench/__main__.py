@@ -22,6 +22,7 @@ from backend.bench.report import Figure, say_figures, say_machine
 from backend.bench.startup import startup
 from backend.bench.statements import statements
 from backend.bench.throughput import history, throughput
+from backend.bench.waits import waits
 
 type Section = Callable[[Postgres, bool], Awaitable[list[Figure]]]
 
@@ -29,6 +30,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "throughput": ("Turns a second, 16 at once: service / bare Runner.run", throughput),
     "history": ("History of a conversation", history),
     "lists": ("Lists in a large account and in a small one", lists),
+    "waits": ("Round trips of a request, the database 20 ms away", waits),
     "burst": ("Turns that wait 4 s each, on a pool of 5 connections", burst),
     "limits": ("A full limit under load: one user floods, another works", limits),
     "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),
