@@ -19,9 +19,9 @@ from backend.config import Settings
 from backend.postgres.address import read_address
 from backend.postgres.pool import Pool
 from backend.postgres.results import Result, Row
-from backend.postgres.session import NO_VALUES, Session, Sessions
+from backend.postgres.session import NO_VALUES, Ahead, Session, Sessions
 
-__all__ = ["Pool", "Result", "Row", "Session", "Sessions"]
+__all__ = ["Ahead", "Pool", "Result", "Row", "Session", "Sessions"]
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 
 from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
 from backend.conversations.tool_calls import ToolCall, load_calls
-from backend.database import Row, Session, execute
+from backend.database import Ahead, Result, Row, Session, execute
 from backend.errors import ConversationNotFound
 from backend.models import ID_MAX, MessageStatus, Role
 
@@ -67,6 +67,18 @@ _began = select(_first.c.created_at).where(_first.c.id == bindparam("since")).sc
 _NEWEST_SINCE = _NEWEST.where(
     messages.c.created_at >= _began,
     or_(messages.c.created_at > _began, messages.c.id >= bindparam("since")),
+)
+_context_began = (
+    select(_first.c.created_at, _first.c.id)
+    .join(conversations, conversations.c.context_from == _first.c.id)
+    .where(conversations.c.id == bindparam("conversation"))
+    .subquery()
+)
+_began_at = func.coalesce(select(_context_began.c.created_at).scalar_subquery(), "-infinity")
+_began_with = func.coalesce(select(_context_began.c.id).scalar_subquery(), 0)
+_NEWEST_OF_CONTEXT = _NEWEST.where(
+    messages.c.created_at >= _began_at,
+    or_(messages.c.created_at > _began_at, messages.c.id >= _began_with),
 )
 _ID = re.compile(r"[0-9]{1,19}")
 
@@ -131,6 +143,20 @@ async def read_messages(
     return [_stored(row) for row in reversed(rows.all())]
 
 
+def read_context_ahead(session: Session, conversation_id: int, limit: int) -> Ahead:
+    """The newest `limit` messages from where the context of the conversation begins.
+
+    They come newest first; `stored_before` makes of them what `read_messages` gives.
+    """
+    values = {"conversation": conversation_id, "limit": limit, "before": ID_MAX}
+    return session.ahead(_NEWEST_OF_CONTEXT, values)
+
+
+def stored_before(result: Result, message_id: int) -> list[StoredMessage]:
+    """The messages with an id below `message_id`, oldest first."""
+    return [_stored(row) for row in reversed(result.all()) if row.id < message_id]
+
+
 async def read_after(
     session: Session, conversation_id: int, limit: int, after: Position
 ) -> list[StoredMessage]:
@@ -139,8 +165,10 @@ async def read_after(
     return [_stored(row) for row in await execute(session, _AFTER, values)]
 
 
-async def find_conversation(session: Session, user_id: str, conversation_id: str) -> int:
-    """The number of one of this user's conversations.
+async def read_history(
+    session: Session, user_id: str, conversation_id: str, *, limit: int, before: Position
+) -> tuple[int, MessagePage]:
+    """The number of one of this user's conversations, and the newest messages before a position.
 
     `conversation_id` is whatever the client kept: an id of any shape that is not one of this
     user's conversations is not found.
@@ -149,10 +177,11 @@ async def find_conversation(session: Session, user_id: str, conversation_id: str
         ConversationNotFound: not there, deleted, someone else's, or no id at all.
     """
     number = conversation_number(conversation_id)
-    found = await execute(session, _FIND_CONVERSATION, {"conversation": number, "owner": user_id})
-    if found.one_or_none() is None:
+    finding = session.ahead(_FIND_CONVERSATION, {"conversation": number, "owner": user_id})
+    page = await read_page(session, number, limit=limit, before=before)
+    if (await finding).one_or_none() is None:
         raise ConversationNotFound
-    return number
+    return number, page
 
 
 async def read_page(

@@ -16,7 +16,7 @@ from backend.conversations.names import find_chat
 from backend.conversations.tool_calls import load_calls
 from backend.database import Row, Session, execute
 from backend.errors import AlreadyUndone, ConversationNotFound, MessageChanged, ValidationFailed
-from backend.journal.quotas import Quota, admit_turn, lock_user
+from backend.journal.quotas import Quota, admit_turn, ask_admission
 from backend.journal.requests import Answer, TurnRequest
 from backend.journal.statements import RETRY_WINDOW
 from backend.journal.turns import Turn, begin_turn, take_up
@@ -120,6 +120,7 @@ async def begin_or_resume(
 ) -> Turn | Answer | Busy:
     """Begin the turn that `request` means, or say why it need not, or cannot yet, be run.
 
+    The session has locked the user: each message finds what the one before began.
     `waited` is for how many seconds the request has been here. Without a key the same text joins
     a turn that is run again, or that nobody waits for. Of another that seems to run, only proof
     of death makes it a retry of that, and only proof of life a message of its own.
@@ -135,8 +136,7 @@ async def begin_or_resume(
     """
     if request.conversation_id is not None and not 0 < request.conversation_id <= ID_MAX:
         raise ConversationNotFound
-    # a user's messages wait for each other here, so that each finds what the one before began
-    await lock_user(session, user_id)
+    admission = ask_admission(session, user_id, quota)
     if request.chat is not None and request.conversation_id is None:
         chat = await find_chat(session, user_id, request.chat)
         request = replace(request, conversation_id=chat and chat.conversation_id)
@@ -145,14 +145,14 @@ async def begin_or_resume(
     else:
         found = await _twin(session, user_id, request, known, waited)
     if found is None:
-        await admit_turn(session, user_id, quota)
+        await admit_turn(admission)
         return await begin_turn(session, user_id, request, history_limit=history_limit)
     if found.status == MessageStatus.COMPLETE:
         return _answer(found)
     if found.status == MessageStatus.RUNNING and not found.dead:
         joined = request.key is not None or _joins(found, known)
         return Busy(found.id, found.attempt, found.lease_until, joined)
-    await admit_turn(session, user_id, quota)
+    await admit_turn(admission)
     return await take_up(
         session, found.conversation_id, found.id, found.attempt, history_limit=history_limit
     )

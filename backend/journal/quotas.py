@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from backend.database import Session, execute
+from backend.database import Ahead, Session, execute
 from backend.errors import BudgetSpent, TooManyTurns
 
 RETRY_AFTER = 5
@@ -57,24 +57,41 @@ _TODAY = text("""
 """)
 
 
-async def lock_user(session: Session, user_id: str) -> None:
+def lock_user(session: Session, user_id: str) -> None:
     """Have the user's beginnings wait for each other until they are committed.
 
+    From the session's next flight on; what rides behind it sees what the one before has begun.
     A statement of its own: one that looks as well would see what was there before it waited.
     """
-    await execute(session, _LOCK_USER, {"namespace": _NAMESPACE, "owner": user_id})
+    session.ahead(_LOCK_USER, {"namespace": _NAMESPACE, "owner": user_id})
 
 
-async def admit_turn(session: Session, user_id: str, quota: Quota) -> None:
-    """Let a turn of the user begin in this transaction, which has locked the user.
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a user's quota is judged by, asked with the session's next flight."""
+
+    quota: Quota
+    running: Ahead
+    today: Ahead | None
+
+
+def ask_admission(session: Session, user_id: str, quota: Quota) -> Admission:
+    running = session.ahead(_RUNNING, {"owner": user_id})
+    spent = quota.tokens_a_day is not None
+    return Admission(quota, running, session.ahead(_TODAY, {"owner": user_id}) if spent else None)
+
+
+async def admit_turn(admission: Admission) -> None:
+    """Let a turn of the user begin in the transaction that asked, which has locked the user.
 
     Raises:
         BudgetSpent: the day's tokens are used.
         TooManyTurns: as many of the user's turns are running as may.
     """
-    if quota.tokens_a_day is not None:
-        _judge_budget(await tokens_today(session, user_id), quota.tokens_a_day)
-    running = (await execute(session, _RUNNING, {"owner": user_id})).scalar_one()
+    quota = admission.quota
+    if quota.tokens_a_day is not None and admission.today is not None:
+        _judge_budget(TokensToday(*(await admission.today).one()), quota.tokens_a_day)
+    running = (await admission.running).scalar_one()
     if running >= quota.turns_at_once:
         raise TooManyTurns(
             RETRY_AFTER,

@@ -20,7 +20,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from backend.conversations.messages import StoredMessage, read_messages
+from backend.conversations.messages import (
+    StoredMessage,
+    read_context_ahead,
+    read_messages,
+    stored_before,
+)
 from backend.conversations.tool_calls import (
     ToolCall,
     changes,
@@ -125,13 +130,16 @@ async def begin_turn(
     if request.conversation_id is not None:
         values["conversation"] = request.conversation_id
     statement = new if request.conversation_id is None else here
-    row = (await execute(session, statement, values)).one_or_none()
+    beginning, reading = session.ahead(statement, values), None
+    if request.conversation_id is not None:
+        # one more, for the person's new message is among them
+        limit = READ_TIMES * history_limit + 1
+        reading = read_context_ahead(session, request.conversation_id, limit)
+    row = (await beginning).one_or_none()
     if row is None:
         raise ConversationNotFound
-    conversation, history = _opened(row), []
-    if request.conversation_id is not None:
-        history = await _history(session, conversation, row.reply_to, history_limit)
-    return Turn(conversation, row.reply_to, row.message_id, row.created_at, history)
+    history = stored_before(await reading, row.reply_to) if reading else []
+    return Turn(_opened(row), row.reply_to, row.message_id, row.created_at, history)
 
 
 async def _history(

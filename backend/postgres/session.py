@@ -4,12 +4,12 @@ What belongs together is one flight: one wait, however many statements it is.
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
-from psycopg import Error
+from psycopg import Error, OperationalError
 from psycopg.errors import FeatureNotSupported, ReadOnlySqlTransaction
 from sqlalchemy import Executable
 
@@ -39,6 +39,22 @@ class NotCommitted(Error):
     """What was to be committed has been rolled back, since a statement of it had failed."""
 
 
+class Ahead:
+    """A statement that rides with the next flight of its session; awaited, it gives its result."""
+
+    def __init__(self, session: "Session", statement: Statement) -> None:
+        self.statement = statement
+        self.result: Result | None = None
+        self._session = session
+
+    def __await__(self) -> Generator[Any, Any, Result]:
+        if self.result is None:
+            yield from self._session.flight().__await__()
+        if self.result is None:
+            raise OperationalError("what was to ride with a flight was rolled back before")
+        return self.result
+
+
 class Session:
     """A piece of work on one connection, taken when it is needed and given back between.
 
@@ -52,6 +68,7 @@ class Session:
         self._seconds = seconds
         self._held: Connection | None = None
         """Where a transaction is open."""
+        self._ahead: list[Ahead] = []
 
     async def execute(
         self, statement: Executable, values: Mapping[str, object] = NO_VALUES
@@ -59,6 +76,12 @@ class Session:
         """What one statement gives; see `flight`."""
         (result,) = await self.flight((statement, values))
         return result
+
+    def ahead(self, statement: Executable, values: Mapping[str, object] = NO_VALUES) -> Ahead:
+        """Have a statement ride with the next flight, before what that is for."""
+        riding = Ahead(self, (statement, values))
+        self._ahead.append(riding)
+        return riding
 
     async def flight(self, *statements: Statement, commit: bool = False) -> list[Result]:
         """What each of the statements gives: one wait for all, and for the COMMIT behind them.
@@ -71,7 +94,14 @@ class Session:
             psycopg.Error: of what failed first; the transaction is over, or can only be rolled
                 back. Where the COMMIT was sent it may have been done.
         """
-        asked = [_asked(statement, values) for statement, values in statements]
+        riding, self._ahead = self._ahead, []
+        both = [*(each.statement for each in riding), *statements]
+        results = await self._fly([_asked(*each) for each in both], commit)
+        for each, result in zip(riding, results, strict=False):
+            each.result = result
+        return results[len(riding) :]
+
+    async def _fly(self, asked: list[Asked], commit: bool) -> list[Result]:
         fresh = False
         while True:
             begins = self._held is None
@@ -137,11 +167,12 @@ class Session:
 
     async def commit(self) -> None:
         """Commit what was done; nothing is sent where nothing was."""
-        if self._held is not None:
+        if self._held is not None or self._ahead:
             await self.flight(commit=True)
 
     async def rollback(self) -> None:
         """Take back what was not committed; raises nothing, as a lost connection does it too."""
+        self._ahead.clear()
         if self._held is None:
             return
         connection = self._held

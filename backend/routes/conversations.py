@@ -213,8 +213,9 @@ async def list_messages(
 
     Where there are older ones, `Link` with `rel="next"` names their page.
     """
-    number = await messages.find_conversation(session, user_id, conversation_id)
-    page = await messages.read_page(session, number, limit=limit, before=before)
+    number, page = await messages.read_history(
+        session, user_id, conversation_id, limit=limit, before=before
+    )
     if cursor := messages_cursor(number, page.next):
         older = f"{request.url.path}?limit={limit}&before={cursor}"
         response.headers["Link"] = f'<{older}>; rel="next"'

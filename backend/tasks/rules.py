@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.base import Executable
 from sqlmodel import SQLModel
 
-from backend.database import Session
+from backend.database import Ahead, Result, Session
 from backend.errors import TaskNotFound
 from backend.models import ID_MAX, Recurrence, Task
 from backend.schemas.fields import as_utc
@@ -143,11 +143,12 @@ async def count_tasks(
     return count
 
 
-async def open_tasks(session: Session, user_id: str, limit: int, now: datetime) -> OpenTasks:
-    """The newest `limit` (1 or more) tasks that are not done, and the counts of all of them.
+def ask_open_tasks(session: Session, user_id: str, limit: int, now: datetime) -> Ahead:
+    """Ask for the newest `limit` (1 or more) tasks that are not done, and the counts of all.
 
-    `now` is in the person's time zone. What is due on a date, at no time, is overdue when that
-    date is over there; what is due at midnight UTC is taken for the date.
+    With the session's next flight; `as_open_tasks` reads the result. `now` is in the person's
+    time zone. What is due on a date, at no time, is overdue when that date is over there; what
+    is due at midnight UTC is taken for the date.
     """
     values = {
         "owner": user_id,
@@ -155,7 +156,15 @@ async def open_tasks(session: Session, user_id: str, limit: int, now: datetime) 
         "now": now,
         "today": datetime.combine(now.date(), time.min, UTC),
     }
-    rows = (await session.execute(_OPEN, values)).all()
+    return session.ahead(_OPEN, values)
+
+
+async def open_tasks(session: Session, user_id: str, limit: int, now: datetime) -> OpenTasks:
+    return as_open_tasks(await ask_open_tasks(session, user_id, limit, now))
+
+
+def as_open_tasks(found: Result) -> OpenTasks:
+    rows = found.all()
     newest = [OpenTask(row[0], row[1], row[2] and as_utc(row[2])) for row in rows]
     total, overdue = rows[0][3:] if rows else (0, 0)
     return OpenTasks(newest, total, overdue)

@@ -25,7 +25,7 @@ from backend.conversations.parts import parts_of
 from backend.database import open_session
 from backend.errors import TooManyTurns, TurnInProgress
 from backend.journal.begin import Busy, Known, begin_or_resume
-from backend.journal.quotas import Quota
+from backend.journal.quotas import Quota, lock_user
 from backend.journal.requests import Answer, TurnRequest
 from backend.journal.statements import LEASE
 from backend.journal.turns import Turn
@@ -173,7 +173,10 @@ async def _look(
 ) -> tuple[Turn, str] | Answer | Busy:
     """What `begin_or_resume` says, and with a turn the day's context, in one transaction."""
     settings = runtime.settings
+    now = utc_now().astimezone(ZoneInfo(request.zone))
     async with runtime.sessions.begin() as session:
+        lock_user(session, user_id)
+        listed = tasks.ask_open_tasks(session, user_id, OPEN_TASKS_SHOWN, now)
         begun = await begin_or_resume(
             session,
             user_id,
@@ -185,9 +188,7 @@ async def _look(
         )
         if not isinstance(begun, Turn):
             return begun
-        now = utc_now().astimezone(ZoneInfo(request.zone))
-        listed = await tasks.open_tasks(session, user_id, OPEN_TASKS_SHOWN, now)
-        return begun, day_context(now, listed)
+        return begun, day_context(now, tasks.as_open_tasks(await listed))
 
 
 async def _carry_out(
