@@ -1,5 +1,6 @@
 """Who is calling: Better Auth's session or JWT, judged anew for every request."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from backend.config import Settings
 from backend.database import Sessions
-from backend.errors import InvalidSession
+from backend.errors import DatabaseUnavailable, InvalidSession
 from backend.identity.cookies import cookie_counts, session_cookie
 from backend.identity.key_set import KeySet
 from backend.identity.sessions import SessionTable
@@ -90,6 +91,14 @@ async def authenticate(request: Request) -> str:
     return await sign_in.user_of(request)
 
 
+READ_S = 5.5
+"""Seconds after which a request that only reads is told that the service is away.
+
+Each of its waits has a bound, and this is one for all of them: they may come one after another.
+A body that is streamed is not counted.
+"""
+
+
 class SignedInRoute(APIRoute):
     """A route that asks who is calling before it reads the body, so 401 comes before 422."""
 
@@ -105,7 +114,16 @@ class SignedInRoute(APIRoute):
                     await count_invalid(request)
                 raise
 
-        return handle_signed_in
+        async def handle_in_time(request: Request) -> Response:
+            if request.method not in ("GET", "HEAD"):
+                return await handle_signed_in(request)
+            try:
+                async with asyncio.timeout(READ_S):
+                    return await handle_signed_in(request)
+            except TimeoutError:
+                raise DatabaseUnavailable from None
+
+        return handle_in_time
 
 
 _bearer = HTTPBearer(

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal_column, or_, select, tuple_
 from sqlmodel import SQLModel
 
 from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
@@ -74,7 +74,8 @@ _context_began = (
     .where(conversations.c.id == bindparam("conversation"))
     .subquery()
 )
-_began_at = func.coalesce(select(_context_began.c.created_at).scalar_subquery(), "-infinity")
+_LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '-infinity'")
+_began_at = func.coalesce(select(_context_began.c.created_at).scalar_subquery(), _LONG_AGO)
 _began_with = func.coalesce(select(_context_began.c.id).scalar_subquery(), 0)
 _NEWEST_OF_CONTEXT = _NEWEST.where(
     messages.c.created_at >= _began_at,

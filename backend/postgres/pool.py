@@ -68,6 +68,7 @@ class Pool:
         self.address = address.parameters
         self._places = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
         self._failed_at = 0.0
         self._closing: set[asyncio.Task[None]] = set()
         self._prepares = not address.pooled
@@ -155,6 +156,7 @@ class Pool:
         try:
             async with asyncio.timeout(limit):
                 connection = await Connection.open(self.address, prepares=self._prepares)
+                self._open.add(connection)
                 try:
                     await self._set_up(connection)
                 except BaseException:
@@ -176,6 +178,7 @@ class Pool:
             self.forget_prepared()
 
     def _close(self, connection: Connection) -> None:
+        self._open.discard(connection)
         if cancelling := connection.close():
             self._run_beside(cancelling)
 
@@ -185,7 +188,8 @@ class Pool:
         task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Close those that idle, and wait for what is being cancelled; it is bounded."""
-        while self._idle:
-            self._close(self._idle.pop())
+        """Close all of them, also those in use, and wait for what is being cancelled: bounded."""
+        self._idle.clear()
+        for connection in tuple(self._open):
+            self._close(connection)
         await asyncio.gather(*self._closing, return_exceptions=True)

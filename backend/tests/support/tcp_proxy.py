@@ -207,7 +207,7 @@ async def tcp_proxy(database_url: str, *, delay: float = 0.0) -> AsyncIterator[T
         assert task
         serving.add(task)
         try:
-            server, server_writer = await _connect(database_url)
+            server, server_writer = await connect_to(database_url)
             await proxy._serve(Link(writer, server_writer), client, server)
         except OSError:  # there is no server
             writer.transport.abort()
@@ -215,7 +215,7 @@ async def tcp_proxy(database_url: str, *, delay: float = 0.0) -> AsyncIterator[T
             serving.discard(task)
 
     listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-    proxy = TcpProxy(_through(database_url, listener.sockets[0].getsockname()[1]), delay)
+    proxy = TcpProxy(through(database_url, listener.sockets[0].getsockname()[1]), delay)
     try:
         yield proxy
     finally:
@@ -225,7 +225,7 @@ async def tcp_proxy(database_url: str, *, delay: float = 0.0) -> AsyncIterator[T
         await asyncio.gather(*serving, return_exceptions=True)
 
 
-async def _connect(database_url: str) -> tuple[StreamReader, StreamWriter]:
+async def connect_to(database_url: str) -> tuple[StreamReader, StreamWriter]:
     address = urlsplit(database_url)
     asked = dict(parse_qsl(address.query))
     host = asked.get("host", address.hostname or "127.0.0.1")
@@ -235,7 +235,7 @@ async def _connect(database_url: str) -> tuple[StreamReader, StreamWriter]:
     return await asyncio.open_connection(host, port)
 
 
-def _through(database_url: str, port: int) -> str:
+def through(database_url: str, port: int) -> str:
     """The same database, as the same user, at `port` of this machine."""
     address = urlsplit(database_url)
     who = address.netloc.rpartition("@")[0]

@@ -1,0 +1,143 @@
+"""Every wait for the database ends: with an answer, or with 503 and the connection thrown away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from psycopg import AsyncConnection, OperationalError
+
+from backend.database import is_ready
+from backend.postgres.connection import Asked
+from backend.postgres.queries import Query
+from backend.tests.conftest import client_of, make_settings, running
+from backend.tests.support import better_auth
+from backend.tests.support.databases import MakeDatabase, execute
+from backend.tests.support.tcp_proxy import TcpProxy, Trouble, tcp_proxy
+
+READ_LIMIT = 6.0
+READY_LIMIT = 2.0
+
+type Service = tuple[FastAPI, httpx.AsyncClient, TcpProxy]
+
+
+@pytest.fixture
+async def url(make_database: MakeDatabase, migrated_template: str) -> str:
+    url = await make_database(migrated_template)
+    await better_auth.execute(url, better_auth.TABLES)
+    return url
+
+
+@pytest.fixture
+async def service(url: str) -> AsyncIterator[Service]:
+    """An app whose database is behind a proxy, warm, and a client of it."""
+    token = await better_auth.sign_in(url, await better_auth.add_user(url, "alice"))
+    async with (
+        tcp_proxy(url) as proxy,
+        running(make_settings(proxy.url, database_pool_size=3)) as app,
+        client_of(app, token) as client,
+    ):
+        assert (await client.get("/api/tasks")).status_code == 200
+        yield app, client, proxy
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    yield
+    assert loop.time() - began < seconds
+
+
+HANGS: dict[str, Callable[[TcpProxy], object]] = {
+    "frozen": lambda proxy: proxy.freeze(),
+    "black hole": lambda proxy: proxy.black_hole(),
+    "no word in the middle": lambda proxy: proxy.on(b"", Trouble.DROP_ANSWER),
+}
+
+
+@pytest.mark.parametrize("hang", HANGS)
+async def test_a_read_and_readiness_are_answered_in_time_and_all_recovers(
+    hang: str, service: Service
+) -> None:
+    app, client, proxy = service
+    HANGS[hang](proxy)
+    async with within(READY_LIMIT):
+        assert (await client.get("/ready")).status_code == 503
+    if hang == "no word in the middle":
+        HANGS[hang](proxy)
+    async with within(READ_LIMIT):
+        answers = await asyncio.gather(*(client.get("/api/tasks") for _ in range(5)))
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    proxy.thaw()
+    proxy.heal()
+    async with within(READ_LIMIT):
+        assert (await client.get("/api/tasks")).status_code == 200
+    assert app.state.pool.in_use == 0
+
+
+async def test_a_write_that_waits_for_a_strangers_lock_is_given_up_and_lets_go(
+    service: Service, url: str
+) -> None:
+    _, client, _ = service
+    task = (await client.post("/api/tasks", json={"title": "Milk"})).json()
+    path = f"/api/tasks/{task['id']}/complete"
+    async with await AsyncConnection.connect(url) as stranger:
+        await stranger.execute("SELECT FROM tasks FOR UPDATE")
+        async with within(READ_LIMIT):
+            assert (await client.patch(path)).status_code == 503
+        await stranger.rollback()
+    assert (await client.patch(path)).json()["completed"] is True
+
+
+async def test_a_commit_that_hangs_is_given_up(service: Service) -> None:
+    _, client, proxy = service
+    hung = proxy.on(b"COMMIT", Trouble.BLACK_HOLE)
+    async with within(READ_LIMIT):
+        assert (await client.post("/api/tasks", json={"title": "Milk"})).status_code == 503
+    assert hung.is_set()
+    assert (await client.get("/api/tasks")).json()["total"] == 0
+
+
+async def test_a_table_locked_by_a_stranger_keeps_nobody_for_long(
+    service: Service, url: str
+) -> None:
+    app, client, _ = service
+    async with await AsyncConnection.connect(url) as stranger:
+        await stranger.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        async with within(READ_LIMIT):
+            answers = await asyncio.gather(*(client.get("/api/tasks") for _ in range(6)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert (await client.get("/ready")).status_code == 200
+        await stranger.rollback()
+    assert (await client.get("/api/tasks")).status_code == 200
+    assert app.state.pool.in_use == 0
+
+
+async def test_a_service_whose_database_hangs_stops_in_time(url: str) -> None:
+    async with tcp_proxy(url) as proxy, AsyncExitStack() as stack:
+        app = await stack.enter_async_context(running(make_settings(proxy.url)))
+        connection = await app.state.pool.take()
+        proxy.freeze()
+        asking = asyncio.create_task(connection.ask([Asked(Query(b"SELECT 1"))]))
+        async with within(READ_LIMIT):
+            await stack.aclose()
+            with pytest.raises(OperationalError):
+                await asking
+
+
+async def test_a_primary_that_can_only_be_read_is_an_outage(service: Service, url: str) -> None:
+    app, client, proxy = service
+    name = url.split("?")[0].rpartition("/")[2]
+    await execute(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    proxy.cut()
+    assert (await client.post("/api/tasks", json={"title": "Milk"})).status_code == 503
+    assert not await is_ready(app.state.pool)
+    assert (await client.get("/api/tasks")).status_code == 200
+    server = url.replace(f"/{name}", "/postgres")
+    await execute(server, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    answers = [await client.post("/api/tasks", json={"title": "Milk"}) for _ in range(2)]
+    assert answers[-1].status_code == 201, "the connection that could only read is thrown away"
+    assert await is_ready(app.state.pool)
