@@ -17,6 +17,7 @@ from sqlalchemy import Executable, String, column, func, select, table
 
 from backend.config import Settings
 from backend.postgres.address import read_address
+from backend.postgres.fitness import check_server, unfit
 from backend.postgres.pool import Pool
 from backend.postgres.results import Result, Row
 from backend.postgres.session import NO_VALUES, Ahead, Session, Sessions
@@ -52,12 +53,27 @@ async def create_db_and_tables(pool: Pool) -> None:
 
     All of it is one transaction under one lock: replicas that start at once wait for the
     first, and a failure leaves everything as it was. One query where nothing is to be done.
-    """
-    if (await _state(pool))[0] >= SCHEMA_VERSION:
-        return
-    from backend.postgres.migrations import migrate  # Alembic takes 0.2 s to import
 
-    await migrate(pool.address, VERSION_TABLE, MIGRATION_LOCK)
+    Raises:
+        Unfit: the database cannot be reached, cannot serve, or cannot be brought up.
+    """
+    try:
+        await _check_server(pool)
+        if (await _state(pool))[0] >= SCHEMA_VERSION:
+            return
+        from backend.postgres.migrations import migrate  # Alembic takes 0.2 s to import
+
+        await migrate(pool.address, VERSION_TABLE, MIGRATION_LOCK)
+    except Error as error:
+        raise unfit(error) from error
+
+
+async def _check_server(pool: Pool) -> None:
+    connection = await pool.take()
+    try:
+        check_server(connection.parameter)
+    finally:
+        pool.give_back(connection)
 
 
 async def _state(pool: Pool) -> tuple[str, bool]:

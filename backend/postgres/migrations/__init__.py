@@ -6,10 +6,11 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from backend.postgres.engine import open_engine
 
-LOCK_S = 30
+LOCK_S = 30.0
 """Seconds that a migration waits for a lock, of a table or of another replica's migration."""
 
 
@@ -27,9 +28,17 @@ def upgrade(connection: Connection, version_table: str) -> None:
 
 
 async def migrate(parameters: Mapping[str, str], version_table: str, lock: int) -> None:
-    """Run what is missing in one transaction, while no other replica does."""
-    async with open_engine(parameters) as engine, engine.begin() as connection:
-        await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_S}s'"))
-        await connection.execute(text("SET LOCAL statement_timeout = 0"))
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({lock})"))
-        await connection.run_sync(upgrade, version_table)
+    """Run what is missing in one transaction, while no other replica does.
+
+    Raises:
+        psycopg.Error: it was not done, and nothing of it was.
+        Unfit: what is there is nothing that can be adopted.
+    """
+    try:
+        async with open_engine(parameters) as engine, engine.begin() as connection:
+            await connection.execute(text(f"SET LOCAL lock_timeout = {1000 * LOCK_S:.0f}"))
+            await connection.execute(text("SET LOCAL statement_timeout = 0"))
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({lock})"))
+            await connection.run_sync(upgrade, version_table)
+    except DBAPIError as error:
+        raise error.orig or error from error

@@ -13,15 +13,22 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from backend.postgres.fitness import Unfit
 from backend.postgres.migrations.tables import CONVERSATIONS, MESSAGES, TASKS, Column, Table
 
 logger = logging.getLogger("alembic.adoption")
+
+_KINDS = {
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+    "p": "a partitioned table",
+}
 
 
 def bring_up(connection: Connection) -> None:
     """Make or adopt the three tables, in the transaction `connection` is in."""
     run = connection.exec_driver_sql
-    run("SET LOCAL lock_timeout = '30s'")
     # What has no zone is UTC: every cast of a zoneless time to an instant below follows this.
     run("SET LOCAL TIME ZONE 'UTC'")
     for table in (CONVERSATIONS, MESSAGES, TASKS):
@@ -56,7 +63,27 @@ def _columns(connection: Connection, table: Table) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
+def _refuse_what_cannot_be_adopted(
+    connection: Connection, table: Table, found: dict[str, str]
+) -> None:
+    kind = _value(
+        connection, f"SELECT relkind::text FROM pg_class WHERE oid = to_regclass('{table.name}')"
+    )
+    if kind != "r":
+        raise Unfit(
+            f"{table.name} is {_KINDS.get(kind, 'no ordinary table')} there: rename it,"
+            " or give the address of another database"
+        )
+    key = found.get("id", "bigint")
+    if key not in ("smallint", "integer", "bigint"):
+        raise Unfit(
+            f"{table.name}.id is of type {key} there, and ids are numbers here: rename the table,"
+            " or give the address of another database"
+        )
+
+
 def _adopt(connection: Connection, table: Table, found: dict[str, str]) -> None:
+    _refuse_what_cannot_be_adopted(connection, table, found)
     connection.exec_driver_sql(f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE")
     for column in table.columns:
         if column.name not in found:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from fastapi import FastAPI
-from psycopg import Error, OperationalError
+from psycopg import Error
 from sqlalchemy import insert, text
 
 from backend.database import (
@@ -18,6 +18,7 @@ from backend.database import (
     is_ready,
 )
 from backend.models import Task
+from backend.postgres.fitness import Unfit
 from backend.postgres.pool import NoConnection, Pool
 from backend.tests.support.databases import MakeDatabase, MakePool, execute, pool_for, scalar
 
@@ -105,7 +106,7 @@ async def test_no_error_and_no_log_shows_the_password(
     caplog.set_level(logging.DEBUG)
     pool = pool_for(address)
     assert not await is_ready(pool)
-    with pytest.raises(OperationalError) as refused:
+    with pytest.raises(Unfit) as refused:
         await create_db_and_tables(pool)
     assert "hunter2" not in str(refused.value) + repr(pool) + caplog.text
 

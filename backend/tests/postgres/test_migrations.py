@@ -7,10 +7,10 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 from backend.database import SCHEMA_VERSION, VERSION_TABLE, create_db_and_tables, is_ready
+from backend.postgres.fitness import Unfit
 from backend.postgres.migrations import alembic_config
 from backend.tests.support.databases import (
     MakeDatabase,
@@ -117,12 +117,10 @@ async def test_replicas_in_processes_of_their_own_all_succeed(
     assert await is_ready(pool_for(url))
 
 
-async def test_a_failed_migration_leaves_nothing_behind(
-    make_database: MakeDatabase, pool_for: MakePool
-) -> None:
+async def test_a_failed_migration_leaves_nothing_behind(make_database: MakeDatabase) -> None:
     url = await make_database()
     await execute(url, "CREATE TABLE tasks (id text PRIMARY KEY)", "INSERT INTO tasks VALUES ('x')")
-    with pytest.raises(DBAPIError):
+    with pytest.raises(Unfit):
         await bring_up(url)
     assert await scalar(url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 1
 
