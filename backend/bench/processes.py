@@ -29,12 +29,14 @@ class Service:
     port: int
     start_seconds: float
     """From the start of the process to the first healthy answer."""
+    pid: int = 0
 
 
 @dataclass(frozen=True)
 class BareLoop:
     """The plain `Runner.run` loop; it runs only while it is asked to."""
 
+    pid: int
     _orders: asyncio.StreamWriter
     _seconds: asyncio.StreamReader
 
@@ -46,6 +48,12 @@ class BareLoop:
         if not line:
             raise DidNotStart("the bare loop ended")
         return turns / float(line)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processors so far, in user and in kernel mode."""
+    fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
@@ -86,7 +94,9 @@ async def bare_loop(provider_port: int) -> AsyncIterator[BareLoop]:
     arguments = ("-m", "backend.bench.bare_loop", _base_url(provider_port))
     async with _running(*arguments, cwd=CHECKOUT, stdin=PIPE, stdout=PIPE) as process:
         yield BareLoop(
-            cast(asyncio.StreamWriter, process.stdin), cast(asyncio.StreamReader, process.stdout)
+            process.pid,
+            cast(asyncio.StreamWriter, process.stdin),
+            cast(asyncio.StreamReader, process.stdout),
         )
 
 
@@ -121,7 +131,7 @@ async def service(
             *arguments, cwd=folder, env=environment, stdout=log, stderr=log
         ) as process:
             await _healthy(process, port, log.name)
-            yield Service(port, perf_counter() - started)
+            yield Service(port, perf_counter() - started, process.pid)
 
 
 def _environment(database_url: str, provider_port: int, pool_size: int) -> Mapping[str, str]:

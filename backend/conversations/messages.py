@@ -166,6 +166,19 @@ async def read_after(
     return [_stored(row) for row in await execute(session, _AFTER, values)]
 
 
+async def find_conversation(session: Session, user_id: str, conversation_id: str) -> int:
+    """The number of one of this user's conversations.
+
+    Raises:
+        ConversationNotFound: not there, deleted, someone else's, or no id at all.
+    """
+    number = conversation_number(conversation_id)
+    found = await execute(session, _FIND_CONVERSATION, {"conversation": number, "owner": user_id})
+    if found.one_or_none() is None:
+        raise ConversationNotFound
+    return number
+
+
 async def read_history(
     session: Session, user_id: str, conversation_id: str, *, limit: int, before: Position
 ) -> tuple[int, MessagePage]:
