@@ -12,7 +12,7 @@ find_python = $(shell for name in $(if $(PYTHON),"$(PYTHON)",python3.13 python3 
 too_old = Python 3.13 or newer is needed; $(or $(PYTHON),python3.13 or python3 on the PATH) is older \
 	or does not run. Another one is named so: make PYTHON=/path/to/python3.13
 
-.PHONY: help install run test check fmt bench evals faults lock clean remake
+.PHONY: help install run test check fmt bench evals shots faults lock clean remake
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -61,6 +61,9 @@ bench: install  ## Measure turns a second; not part of the tests
 
 evals: install  ## Measure how well the assistant does with the provider that is set; GROUP=... plays one group
 	.venv/bin/python -m backend.evals $(if $(GROUP),--group "$(GROUP)")
+
+shots: install  ## Take pictures of the page into .shots; KEEP=1 renews those of the README
+	.venv/bin/python -m backend.tests.page.shots $(if $(KEEP),--keep)
 
 faults: install  ## Break the service on purpose, 300 ways; SEED=n plays one again
 	.venv/bin/python -m backend.faults $(if $(SEED),--seed $(SEED))

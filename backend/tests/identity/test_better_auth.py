@@ -16,11 +16,12 @@ from backend.identity import key_set
 from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support.better_auth import execute
 from backend.tests.support.databases import temporary_database
+from backend.tests.support.npm import install
 from backend.tests.support.real_better_auth import (
+    FOLDER,
     SECRET,
     BetterAuth,
     Person,
-    install,
     serving_better_auth,
 )
 
@@ -33,7 +34,7 @@ SIGNED_OUT = [form for form in FORMS if form != "jwt"]
 
 @pytest.fixture(scope="module")
 async def better_auth(postgres_url: str, migrated_template: str) -> AsyncIterator[BetterAuth]:
-    install()
+    install(FOLDER, "the real Better Auth")
     async with (
         temporary_database(postgres_url, migrated_template) as url,
         serving_better_auth(url) as server,

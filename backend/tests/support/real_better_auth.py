@@ -1,74 +1,19 @@
-"""Better Auth itself, in a Node process on the tests' Postgres, and people signed up there.
-
-The package is installed from npm once, beside `server.mjs`, and found again by later runs.
-"""
+"""Better Auth itself, in a Node process on the tests' Postgres, and people signed up there."""
 
 import asyncio
-import fcntl
 import json
-import os
-import shutil
-import subprocess
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import pytest
 from sqlalchemy import make_url
 
 FOLDER = Path(__file__).with_name("better_auth_server")
 SECRET = "vG8$pT2!kR5@zN9#mW4%xQ7^bL1&cY6*"
-INSTALL_LIMIT = 180
-"""Seconds after which an installation is given up."""
-
-_INSTALL = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-
-
-def install() -> None:
-    """Have what `package.json` names; who comes second waits for the first.
-
-    Skips the test where there is no Node or no way to npm's registry; CI has to have the latter.
-    """
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("not tried against the real Better Auth: node and npm are not installed")
-    with _alone_in(FOLDER):
-        wanted = FOLDER.joinpath("package.json").read_text()
-        stamp = FOLDER / "node_modules" / ".installed"
-        if not stamp.exists() or stamp.read_text() != wanted:
-            stamp.unlink(missing_ok=True)
-            _run(npm)
-            stamp.write_text(wanted)
-
-
-def _run(npm: str) -> None:
-    try:
-        done = subprocess.run(  # noqa: S603  # our own words
-            [npm, *_INSTALL], cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_LIMIT
-        )
-        problem = done.stderr.strip() if done.returncode else ""
-    except subprocess.TimeoutExpired:
-        problem = f"npm took more than {INSTALL_LIMIT} s"
-    if problem and os.environ.get("CI") == "true":
-        pytest.fail(f"npm could not install Better Auth: {problem}")
-    if problem:
-        reason = problem.splitlines()[0]
-        pytest.skip(f"not tried against the real Better Auth: npm could not install it: {reason}")
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold `folder` against other test processes; let go of by the system if we die."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @dataclass

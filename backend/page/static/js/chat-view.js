@@ -9,14 +9,19 @@ import { explain, inWords } from "./words.js";
 const SAYINGS = ["Add buy milk and eggs tomorrow", "What is due this week?", "Mark the first one as done"];
 
 let chat = new Chat();
+let begun = () => {};
 let settled = () => {};
 let drawn = new Map();
 let waiting = false;
 let wasBusy = false;
 let countdown = 0;
 
-/** Show the chat; `onSettled` is called whenever an answer has come to its end. */
-export function showChat(onSettled) {
+/**
+ * Show the chat. `onBegun` is called with the conversation's id when a message was taken,
+ * `onSettled` when its answer has come to an end.
+ */
+export function showChat(onBegun, onSettled) {
+  begun = onBegun;
   settled = onSettled;
   const field = byId("composer");
   field.addEventListener("input", grow);
@@ -55,6 +60,7 @@ export function showChat(onSettled) {
 function listen() {
   const mine = chat;
   mine.addEventListener("change", () => mine === chat && later());
+  mine.addEventListener("begun", () => mine === chat && begun(mine.id));
   mine.addEventListener("changed", () => refreshTasks().catch(() => {}));
 }
 

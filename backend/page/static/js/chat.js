@@ -8,7 +8,10 @@ const PAUSES = [400, 800, 1500, 3000, 5000, 8000];
 const newId = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("");
 const path = (id) => `/api/ui/chat/${encodeURIComponent(id)}`;
 
-/** Every change ends in a `change` event; `changed` says that tasks may be other than they were. */
+/**
+ * Every change ends in a `change` event; `changed` says that tasks may be other than they were,
+ * `begun` that a message was taken and is being answered.
+ */
 export class Chat extends EventTarget {
   /** `id` is the number of a conversation, or a text of this page's own for one that begins here. */
   constructor(id = newId(), isNew = true) {
@@ -41,12 +44,12 @@ export class Chat extends EventTarget {
   async load() {
     this.#set("loading");
     try {
-      const read = await get(path(this.id));
-      this.messages = Array.isArray(read) ? read : read.messages;
+      this.messages = await get(path(this.id));
       this.isNew = false;
       this.problem = null;
     } catch (error) {
       this.problem = error;
+      if (error.retryAfter) setTimeout(() => !this.left.signal.aborted && this.load(), error.retryAfter * 1000);
     }
     this.#set("ready");
     if (!this.problem) await this.resume();
@@ -69,7 +72,8 @@ export class Chat extends EventTarget {
     const before = this.messages;
     const last = this.newest?.role === "assistant" ? this.newest : null;
     if (last) this.messages = this.messages.slice(0, -1);
-    const taken = await this.#run({ trigger: "regenerate-message", messageId: last?.id });
+    const message = this.messages.findLast((each) => each.role === "user");
+    const taken = await this.#run({ trigger: "regenerate-message", messageId: last?.id, message });
     if (!taken) this.messages = before;
     this.#changed();
   }
@@ -129,6 +133,7 @@ export class Chat extends EventTarget {
     this.#set("waiting");
     try {
       const response = await request("POST", "/api/ui/chat", { body: { id: this.id, ...body }, accept: "text/event-stream", signal: this.left.signal });
+      this.dispatchEvent(new Event("begun"));
       await this.#follow(response, continued);
       return true;
     } catch (error) {
@@ -167,8 +172,12 @@ export class Chat extends EventTarget {
   #place(message, part, continued) {
     if (continued) return;
     const at = this.messages.findIndex((each) => each.id === part.messageId);
-    if (at < 0) this.messages.push(message);
-    else this.messages[at] = message;
+    if (at < 0) {
+      this.messages.push(message);
+      return;
+    }
+    message.metadata = this.messages[at].metadata;
+    this.messages[at] = message;
   }
 
   #fail(told) {
@@ -181,16 +190,15 @@ export class Chat extends EventTarget {
       this.#set("lost");
       await new Promise((done) => setTimeout(done, pause));
       try {
-        if (await this.resume()) return;
-        const read = await get(path(this.id));
-        this.messages = Array.isArray(read) ? read : read.messages;
+        const response = await request("GET", `${path(this.id)}/stream`, { signal: this.left.signal });
+        if (response.status === 204) this.messages = await get(path(this.id));
+        else await this.#read(response, null);
         return;
       } catch (error) {
         if (error.name === "AbortError") return;
-        this.problem = error.status === 0 ? this.problem : error;
       }
     }
-    this.problem ??= { status: 0, code: "OFFLINE", message: "The connection was lost. Reload to see how it ended.", details: null, retryAfter: null };
+    this.#fail({ code: "OFFLINE", message: "The connection was lost. Reload to see how it ended." });
   }
 
   #set(state) {

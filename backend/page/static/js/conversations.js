@@ -10,6 +10,7 @@ const PAUSE = 250;
 let archived = false;
 let current = null;
 let offered = [];
+let listed = [];
 let open = () => {};
 
 /** Show the list; `opening` is called with a conversation that was chosen, or null for a new one. */
@@ -34,11 +35,17 @@ export async function loadModels() {
   offered = await get("/api/models").then((found) => found.models ?? [], () => []);
 }
 
+/** One of the conversations by its number, of those listed if it is there. */
+export async function findConversation(number) {
+  return listed.find((each) => each.id === number) ?? get(`/api/conversations/${number}?limit=1`).catch(() => null);
+}
+
 /** Read the list anew. */
 export async function refreshConversations() {
   const words = byId("search").value.trim();
   try {
     const page = await read(words, null);
+    listed = page.conversations;
     byId("conversation-list").replaceChildren(...rows(page, words));
   } catch (error) {
     if (error.status !== 401) toast(explain(error).text);

@@ -2,21 +2,29 @@
 
 import { events, get } from "./api.js";
 import { showChat } from "./chat-view.js";
-import { loadModels, markOpen, refreshConversations, showConversations } from "./conversations.js";
+import { findConversation, loadModels, markOpen, refreshConversations, showConversations } from "./conversations.js";
 import { byId, closeDialog, el, openDialog } from "./dom.js";
 import { hasToken, signIn, signOut, takeTokenFromAddress } from "./session.js";
 import { forgetTasks, keepFresh, refreshTasks } from "./sync.js";
-import { loadProjects, showTasks } from "./tasks.js";
+import { showTasks } from "./tasks.js";
+
+const USAGE_EVERY = 60_000;
 
 let chat = null;
+let usageRead = 0;
 
 function openConversation(conversation) {
   const id = conversation ? String(conversation.id) : null;
-  history.replaceState(null, "", id ? `#/c/${id}` : location.pathname);
+  toAddress(id);
   markOpen(conversation);
   chat.open(id);
   pane("chat");
   byId("composer").focus();
+}
+
+/** Name the conversation in the address, so that a reload finds it again. */
+function toAddress(id) {
+  history.replaceState(null, "", id ? `#/c/${encodeURIComponent(id)}` : location.pathname);
 }
 
 function pane(name) {
@@ -29,14 +37,17 @@ async function settle() {
   await refreshConversations();
   showUsage();
   if (number === null) return;
-  const conversation = await get(`/api/conversations/${number}?limit=1`).catch(() => null);
+  const conversation = await findConversation(number);
   if (conversation && chat.number === number) {
     markOpen(conversation);
-    history.replaceState(null, "", `#/c/${number}`);
+    toAddress(number);
   }
 }
 
+/** Once in a while: reading it counts against the same limit as reading conversations. */
 async function showUsage() {
+  if (Date.now() - usageRead < USAGE_EVERY) return;
+  usageRead = Date.now();
   const usage = await get("/api/usage?days=1").catch(() => null);
   const { used_tokens: used, budget_tokens: budget, cost_usd: cost } = usage?.today ?? {};
   const money = cost ? `, ${new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumFractionDigits: 3 }).format(Number(cost))}` : "";
@@ -66,11 +77,11 @@ async function begin() {
   } catch (error) {
     if (error.status === 401) return;
   }
-  await Promise.all([refreshConversations(), loadModels(), loadProjects(), showUsage()]);
+  await Promise.all([refreshConversations(), loadModels(), showUsage()]);
   const found = /^#\/c\/(.+)$/.exec(location.hash);
   if (!found) return;
   const id = decodeURIComponent(found[1]);
-  const conversation = /^\d+$/.test(id) ? await get(`/api/conversations/${id}?limit=1`).catch(() => null) : null;
+  const conversation = /^\d+$/.test(id) ? await findConversation(Number(id)) : null;
   markOpen(conversation);
   chat.open(id);
 }
@@ -97,7 +108,7 @@ function onKey(event) {
 }
 
 takeTokenFromAddress();
-chat = showChat(settle);
+chat = showChat(toAddress, settle);
 showConversations(openConversation);
 showTasks();
 keepFresh();

@@ -23,6 +23,7 @@ const DOTS = "M6 12h.01M12 12h.01M18 12h.01";
 const ASK = "M12 16.5h.01M9.5 9.5a2.5 2.5 0 1 1 3.4 2.3c-.6.3-.9.7-.9 1.7";
 
 const toolName = (part) => part.toolName ?? part.type.slice("tool-".length);
+const mine = (message) => message.role === "user";
 const isCall = (part) => part.type.startsWith("tool-") || part.type === "dynamic-tool";
 
 /** Whether the message changed tasks that can still be put back. */
@@ -36,14 +37,14 @@ export const plainText = (message) => message.parts.filter((part) => part.type =
 
 /** The element of a message; `act` has undo, regenerate, tryAgain and decide; `about` says what is so. */
 export function shownMessage(message, about, act) {
-  const mine = message.role === "user";
-  const node = el("article", { class: mine ? "message mine" : "message", "data-id": message.id, "aria-label": mine ? "You" : "Assistant" });
+  const own = mine(message);
+  const node = el("article", { class: own ? "message mine" : "message", "data-id": message.id, "aria-label": own ? "You" : "Assistant" });
   for (const part of message.parts) {
-    if (part.type === "text" && part.text) node.append(el("div", { class: "text" }, ...(mine ? [el("p", {}, part.text)] : shownText(part.text))));
+    if (part.type === "text" && part.text) node.append(el("div", { class: "text" }, ...(own ? [el("p", {}, part.text)] : shownText(part.text))));
     else if (isCall(part)) node.append(shownCall(part, act));
   }
-  if (about.running && !mine) node.append(el("p", { class: "working" }, el("span", { class: "dots", "aria-hidden": "true" }), el("span", { class: "hidden" }, "Working")));
-  node.append(footer(message, about, act));
+  if (about.running && !own) node.append(el("p", { class: "working" }, el("span", { class: "dots", "aria-hidden": "true" }), el("span", { class: "hidden" }, "Working")));
+  if (!own) node.append(footer(message, about, act));
   return node;
 }
 
@@ -51,12 +52,14 @@ function footer(message, about, act) {
   const meta = message.metadata ?? {};
   const notes = [];
   if (meta.undone_at) notes.push(el("span", { class: "tag" }, "Undone"));
-  if (meta.status === "stopped" || message.finishReason === "abort") notes.push(el("span", { class: "tag" }, "Stopped"));
+  if (meta.stopped || message.finishReason === "abort") notes.push(el("span", { class: "tag" }, "Stopped"));
   if (meta.created_at) notes.push(el("time", { datetime: meta.created_at }, momentText(meta.created_at)));
   const buttons = [];
   const button = (label, does) => buttons.push(el("button", { type: "button", class: "quiet", onclick: does }, label));
   if (!about.running && canUndo(message)) button("Undo", () => act.undo(message));
-  if (about.newest && !about.busy && message.role === "assistant" && !about.failed) button("Regenerate", act.regenerate);
+  if (about.newest && !about.busy && !mine(message) && !about.failed) {
+    button(meta.failed || meta.stopped ? "Try again" : "Regenerate", act.regenerate);
+  }
   return el("footer", {}, ...notes, ...buttons);
 }
 

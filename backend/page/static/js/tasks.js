@@ -46,11 +46,10 @@ function draw() {
   const waiting = tasks.filter((task) => !task.completed).sort(inOrder);
   const done = tasks.filter((task) => task.completed);
   const focused = document.activeElement?.closest?.("#tasks [data-task]")?.dataset.task;
-  byId("tasks").replaceChildren(
-    waiting.length || done.length ? section("Open", "open", waiting) : empty(),
-    done.length > 0 && section("Done", "done", done),
-    total > tasks.length ? el("p", { class: "muted" }, `The newest ${tasks.length} of ${total} tasks are shown.`) : "",
-  );
+  const shown = [waiting.length || done.length ? section("Open", "open", waiting) : empty()];
+  if (done.length) shown.push(section("Done", "done", done));
+  if (total > tasks.length) shown.push(el("p", { class: "muted" }, `The newest ${tasks.length} of ${total} tasks are shown.`));
+  byId("tasks").replaceChildren(...shown);
   if (focused) byId("tasks").querySelector(`[data-task="${focused}"] button`)?.focus();
 }
 

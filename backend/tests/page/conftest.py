@@ -1,0 +1,117 @@
+"""The page in a real Chromium, on a real socket; only the model is scripted.
+
+Whatever a test does, its page may neither ask another host, nor break its own policy, nor fail
+in its scripts: each test's end looks at that.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from agents.testing import ScriptedModel
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+
+from backend.config import Settings
+from backend.tests.conftest import make_settings, running
+from backend.tests.page.browsing import SWITCHES, ZONE, find_chromium
+from backend.tests.support import better_auth
+from backend.tests.support.live import served
+from backend.tests.support.npm import install
+
+TOOLS = Path(__file__).parents[1] / "support" / "browser_tools"
+
+type OpenPage = Callable[..., AbstractAsyncContextManager[Page]]
+"""Opens the page signed in as a user: `async with open_page(alice_id, width=390)`."""
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    chromium = find_chromium()
+    if chromium is None and os.environ.get("CI") == "true":
+        pytest.fail("the page's tests want Debian's chromium")
+    if chromium is None:
+        pytest.skip("the page is not tried in a browser: chromium is not installed")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which looks for what keeps people out."""
+    install(TOOLS, "axe-core")
+    return (TOOLS / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.fixture
+def settings(shared_database_url: str) -> Settings:
+    return make_settings(shared_database_url, web_page=True)
+
+
+@pytest.fixture
+async def address(settings: Settings, model: ScriptedModel) -> AsyncIterator[str]:
+    """Where the service of the test is."""
+    async with running(settings, model) as app, served(app) as address:
+        yield address
+
+
+class Watch:
+    """What a page did that no page of ours may do."""
+
+    def __init__(self, address: str, *, expected: tuple[int, ...]) -> None:
+        self._address = address
+        self._expected = expected
+        self.faults: list[str] = []
+
+    def request(self, request: Request) -> None:
+        if not request.url.startswith((f"{self._address}/", "data:", f"blob:{self._address}")):
+            self.faults.append(f"asked {request.url}")
+
+    def console(self, message: ConsoleMessage) -> None:
+        failed = any(f"status of {status}" in message.text for status in self._expected)
+        offline = 0 in self._expected and "ERR_" in message.text
+        if message.type in ("error", "warning") and not failed and not offline:
+            self.faults.append(message.text)
+
+    def broken(self, error: object) -> None:
+        self.faults.append(str(error))
+
+
+@pytest.fixture
+def open_page(browser: Browser, address: str, shared_database_url: str) -> OpenPage:
+    @asynccontextmanager
+    async def opened(
+        user_id: str,
+        *,
+        width: int = 1280,
+        height: int = 800,
+        scheme: str = "light",
+        expected: tuple[int, ...] = (),
+        tabs: int = 1,
+    ) -> AsyncIterator[Page]:
+        """`expected` are the statuses that the test provokes; 0 is a lost connection."""
+        token = await better_auth.sign_in(shared_database_url, user_id)
+        context = await browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            timezone_id=ZONE,
+            locale="en-GB",
+        )
+        context.set_default_timeout(15_000)
+        watch = Watch(address, expected=expected)
+        context.on("request", watch.request)
+        context.on("console", watch.console)
+        context.on("weberror", lambda error: watch.broken(error.error))
+        page = await context.new_page()
+        await page.goto(f"{address}/#token={token}")
+        await page.locator("#tasks > *").first.wait_for(state="attached")
+        for _ in range(tabs - 1):
+            await (await context.new_page()).goto(address)
+        yield page
+        await context.close()
+        assert not watch.faults
+
+    return opened

@@ -1,0 +1,299 @@
+"""The page as a person uses it: signing in, talking, the list by hand, and what may not happen."""
+
+from typing import Any
+
+import httpx
+import pytest
+from agents.testing import ScriptedModel
+from playwright.async_api import Page, expect
+
+from backend.page.serve import FILES
+from backend.tests.page.conftest import OpenPage
+from backend.tests.support.scripting import calls
+from backend.tests.support.speaking import Speech
+
+ADDS_MILK = calls("add_task", {"title": "Buy milk"})[0]
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>[x](javascript:alert(3))"
+
+
+def speech(*words: str, then: Any = None) -> Speech:
+    """An answer that is whole."""
+    told = Speech(*([then] if then else []))
+    told.say(*words)
+    told.end()
+    return told
+
+
+async def say(page: Page, text: str) -> None:
+    await page.get_by_label("Message", exact=True).fill(text)
+    await page.keyboard.press("Enter")
+
+
+def answers(page: Page) -> Any:
+    return page.get_by_role("log").get_by_role("article", name="Assistant")
+
+
+async def test_the_token_leaves_the_address_and_signs_in(
+    open_page: OpenPage, alice_id: str, address: str
+) -> None:
+    async with open_page(alice_id) as page:
+        await expect(page.get_by_text("Nothing to do yet.")).to_be_visible()
+        assert page.url == f"{address}/"
+
+        await page.reload()
+
+        await expect(page.get_by_text("Nothing to do yet.")).to_be_visible()
+
+
+async def test_who_has_no_token_is_asked_for_one(open_page: OpenPage, alice_id: str) -> None:
+    async with open_page(alice_id, expected=(401,)) as page:
+        token = await page.evaluate("localStorage.getItem('todo.token')")
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_label("Session token").fill(token)
+        await page.get_by_role("dialog").get_by_role("button", name="Sign in").click()
+
+        await expect(page.get_by_text("Nothing to do yet.")).to_be_visible()
+
+
+async def test_an_answer_comes_in_pieces_with_its_calls_and_the_list_follows(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    acting, telling = (
+        speech("Let me see. ", then=ADDS_MILK),
+        Speech(),
+    )
+    model.extend([acting.step, telling.step])
+    async with open_page(alice_id) as page:
+        await say(page, "Add milk")
+        await expect(answers(page)).to_contain_text("Let me see.")
+        await expect(answers(page)).to_contain_text('Added "Buy milk"')
+        await expect(page.get_by_role("region", name="Open")).to_contain_text("Buy milk")
+
+        telling.say("Added")
+        await expect(answers(page)).to_contain_text("Added")
+        await expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        telling.say(" **it**.")
+        telling.end()
+
+        await expect(answers(page).locator("strong")).to_have_text("it")
+        await expect(page.get_by_role("button", name="Send")).to_be_visible()
+        conversations = page.get_by_role("navigation", name="Conversations")
+        await expect(conversations.get_by_role("button", name="Add milk")).to_be_visible()
+
+
+async def test_stop_keeps_what_was_said(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    telling = Speech()
+    model.extend([telling.step])
+    async with open_page(alice_id) as page:
+        await say(page, "Tell me a story")
+        telling.say("Once upon a time ")
+        await expect(answers(page)).to_contain_text("Once upon a time")
+
+        await page.get_by_role("button", name="Stop").click()
+
+        await expect(answers(page)).to_contain_text("Stopped")
+        await expect(page.get_by_role("button", name="Send")).to_be_visible()
+        await page.reload()
+        await expect(answers(page)).to_contain_text("Once upon a time")
+
+
+async def test_a_reload_in_mid_answer_goes_on_where_it_was(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    telling = Speech()
+    model.extend([telling.step])
+    async with open_page(alice_id) as page:
+        await say(page, "Tell me a story")
+        telling.say("Once upon ")
+        await expect(answers(page)).to_contain_text("Once upon")
+
+        await page.reload()
+        await expect(answers(page)).to_contain_text("Once upon")
+        telling.say("a time.")
+        telling.end()
+
+        await expect(answers(page)).to_contain_text("Once upon a time.")
+        await expect(answers(page)).to_have_count(1)
+
+
+async def test_a_failure_says_what_was_done_and_can_be_tried_again(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    failing = Speech()
+    failing.fail(RuntimeError("gone"))
+    acting = speech(then=ADDS_MILK)
+    model.extend([acting.step, failing.step, speech("All done.").step])
+    async with open_page(alice_id) as page:
+        await say(page, "Add milk")
+        problem = page.get_by_role("alert")
+        await expect(problem).to_contain_text("Buy milk")
+
+        await problem.get_by_role("button", name="Try again").click()
+
+        await expect(answers(page)).to_contain_text("All done.")
+        await expect(problem).to_be_empty()
+        await expect(page.get_by_role("region", name="Open").get_by_role("listitem")).to_have_count(
+            1
+        )
+
+
+async def test_an_answer_that_changed_something_can_be_undone(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    model.extend([speech(then=ADDS_MILK).step, speech("Added it.").step])
+    async with open_page(alice_id) as page:
+        await say(page, "Add milk")
+        await expect(answers(page)).to_contain_text("Added it.")
+
+        await answers(page).get_by_role("button", name="Undo").click()
+
+        await expect(answers(page)).to_contain_text("Undone")
+        await expect(page.get_by_text("Nothing to do yet.")).to_be_visible()
+
+
+async def test_the_list_by_hand_and_in_another_tab(open_page: OpenPage, alice_id: str) -> None:
+    async with open_page(alice_id, tabs=2) as page:
+        other = page.context.pages[1]
+        await page.bring_to_front()
+        await page.get_by_role("button", name="Add a task").click()
+        form = page.get_by_role("dialog")
+        await form.get_by_label("Title").fill("Water the plants")
+        await form.get_by_label("Tags").fill("home, Garden")
+        await form.get_by_label("Due").fill("2026-11-24")
+        await form.get_by_label("Repeats").select_option("weekly")
+        await form.get_by_role("button", name="Save").click()
+
+        task = page.get_by_role("listitem").filter(has_text="Water the plants")
+        await expect(task).to_contain_text("garden")
+        await expect(task).to_contain_text("weekly")
+        await expect(other.get_by_text("Water the plants")).to_be_visible()
+
+        await task.get_by_role("button", name="Delete: Water the plants").click()
+
+        await expect(other.get_by_text("Nothing to do yet.")).to_be_visible()
+
+
+async def test_another_person_sees_nothing_of_it(
+    open_page: OpenPage, alice_id: str, bob_id: str, model: ScriptedModel
+) -> None:
+    model.extend([speech(then=ADDS_MILK).step, speech("Added it.").step])
+    async with open_page(alice_id) as page:
+        await say(page, "Add milk")
+        await expect(answers(page)).to_contain_text("Added it.")
+        link = page.url
+    async with open_page(bob_id, expected=(404,)) as page:
+        await page.goto(link)
+        await page.reload()
+        await expect(page.get_by_text("Nothing to do yet.")).to_be_visible()
+        await expect(page.get_by_text("No conversations yet.")).to_be_visible()
+        await expect(answers(page)).to_have_count(0)
+
+
+async def test_nothing_in_a_title_or_an_answer_becomes_markup(
+    open_page: OpenPage, alice_id: str, alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    assert (await alice.post("/api/tasks", json={"title": HOSTILE})).status_code == 201
+    model.extend([speech(f"{HOSTILE}\n- [safe](https://example.com/a)").step])
+    async with open_page(alice_id) as page:
+        await page.evaluate("() => { window.alert = () => { window.harmed = true; }; }")
+        await say(page, HOSTILE)
+        await expect(answers(page).get_by_role("link")).to_have_count(1)
+
+        link = answers(page).get_by_role("link")
+        assert await link.get_attribute("href") == "https://example.com/a"
+        assert "noopener" in str(await link.get_attribute("rel"))
+        assert await page.locator("img, #log script").count() == 0
+        assert await page.evaluate("window.harmed") is None
+        await expect(page.get_by_role("region", name="Open")).to_contain_text("<img src=x")
+
+
+async def test_everything_can_be_done_by_keyboard(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    model.extend([speech("Hello there.").step])
+    async with open_page(alice_id) as page:
+        await page.keyboard.press("/")
+        await page.keyboard.type("Hi")
+        await page.keyboard.press("Enter")
+        await expect(answers(page)).to_contain_text("Hello there.")
+        await expect(page.get_by_role("button", name="Hi", exact=False).first).to_be_visible()
+
+        await page.keyboard.press("Alt+n")
+        await expect(page.get_by_role("heading", name="New conversation")).to_be_visible()
+        await page.keyboard.press("Control+k")
+        await page.keyboard.type("Hello")
+        found = page.locator(".conversation")
+        await expect(found).to_have_count(1)
+        await found.focus()
+        await page.keyboard.press("Enter")
+        await expect(answers(page)).to_contain_text("Hello there.")
+
+
+async def test_a_deleted_conversation_can_be_put_back(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    model.extend([speech("Hello there.").step])
+    async with open_page(alice_id) as page:
+        await say(page, "Hi")
+        await page.get_by_role("button", name="This conversation").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        await expect(page.get_by_text("No conversations yet.")).to_be_visible()
+
+        await page.get_by_role("button", name="Put it back").click()
+
+        await expect(answers(page)).to_contain_text("Hello there.")
+
+
+async def test_a_phone_shows_one_pane_at_a_time(open_page: OpenPage, alice_id: str) -> None:
+    async with open_page(alice_id, width=390, height=844) as page:
+        await expect(page.get_by_role("main")).to_be_visible()
+        await expect(page.get_by_role("complementary")).to_be_hidden()
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 390
+
+        await page.get_by_role("main").get_by_role("button", name="Tasks").click()
+
+        await expect(page.get_by_role("complementary")).to_be_visible()
+        await expect(page.get_by_role("main")).to_be_hidden()
+
+
+async def test_the_limit_of_messages_is_said_with_its_seconds(
+    open_page: OpenPage, alice_id: str, alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    async with open_page(alice_id, expected=(429,)) as page:
+        for _ in range(10):
+            model.extend([speech("Yes.").step])
+            await page.evaluate(
+                """async () => { const token = localStorage.getItem("todo.token");
+                await fetch("/api/chat", {method: "POST", body: JSON.stringify({message: "hi"}),
+                headers: {Authorization: `Bearer ${token}`, "Content-Type": "application/json"}});
+                }"""
+            )
+        await say(page, "One more")
+
+        await expect(page.get_by_role("alert")).to_contain_text("You can send again in")
+        assert await page.get_by_label("Message", exact=True).input_value() == "One more"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_no_serious_fault(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel, axe: str, scheme: str
+) -> None:
+    model.extend([speech(then=ADDS_MILK).step, speech("Added it.").step])
+    async with open_page(alice_id, scheme=scheme) as page:
+        await say(page, "Add milk")
+        await expect(answers(page)).to_contain_text("Added it.")
+        await page.evaluate(axe)
+
+        found = await page.evaluate("axe.run()")
+
+        serious = [
+            each for each in found["violations"] if each["impact"] in ("serious", "critical")
+        ]
+        assert not serious
+
+
+def test_the_page_is_small() -> None:
+    assert sum(file.stat().st_size for file in FILES.rglob("*") if file.is_file()) < 100_000
