@@ -65,11 +65,20 @@ _EARLIER_RUNS = exists().where(
     not_(DEAD),
 )
 """An earlier turn has not ended: what it did must not fall behind the context unsaid."""
+_own = messages.alias("own")
+_UNDONE_SINCE = exists().where(
+    messages.c.conversation_id == conversations.c.id,
+    messages.c.id < bindparam("message"),
+    messages.c.undone_at
+    >= select(_own.c.created_at).where(_own.c.id == bindparam("message")).scalar_subquery(),
+)
+"""What an earlier turn did was undone since it was read: a summary would tell of it as it was."""
 _SAME_SUMMARY = conversations.c.summary.is_not_distinct_from(bindparam("was", type_=Text))
 _UNMOVED = and_(
     conversations.c.deleted_at.is_(None),
     _SAME_SUMMARY,
     not_(_EARLIER_RUNS),
+    not_(_UNDONE_SINCE),
     conversations.c.context_from.is_not_distinct_from(bindparam("was_from", type_=BigInteger)),
     conversations.c.summary_to.is_not_distinct_from(bindparam("was_to", type_=BigInteger)),
 )
@@ -82,6 +91,19 @@ _REMEMBER = _CHANGE.where(_UNMOVED).values(
     summary_to=bindparam("new_to"),
 )
 
+_LOCK_CONVERSATION = select(conversations.c.id).where(_THIS).with_for_update()
+"""A statement of its own, behind which the next one sees what those who held the lock have done."""
+_LOCK_SUMMARY = (
+    select(conversations.c.id, conversations.c.summary)
+    .where(
+        conversations.c.id
+        == select(_own.c.conversation_id)
+        .where(_own.c.id == bindparam("message"))
+        .scalar_subquery(),
+    )
+    .add_columns((conversations.c.summary_to >= bindparam("message")).label("tells"))
+    .with_for_update()
+)
 _SUMMARY = select(conversations.c.summary).where(_THIS)
 _REWRITE = (
     update(conversations)
@@ -122,14 +144,17 @@ async def remember(
 ) -> None:
     """Move the beginning of the context, unless another turn is or was there first.
 
-    It stays where it has been moved since the turn began, and where an earlier turn still runs.
+    It stays where it has been moved since the turn began, and where an earlier turn still runs,
+    or was undone since. Commits.
     """
-    values = {
+    values: dict[str, object] = {
         "new_from": remembered.context_from,
         "new_summary": remembered.summary,
         "new_to": remembered.summary_to,
     }
-    await execute(session, _REMEMBER, {**values, **_was(turn), **_costs(turn, spending)})
+    values |= {**_was(turn), **_costs(turn, spending)}
+    locked = {"conversation": turn.conversation_id}
+    await session.flight((_LOCK_CONVERSATION, locked), (_REMEMBER, values), commit=True)
 
 
 async def read_summary(session: Session, turn: Turn) -> str | None:
@@ -139,9 +164,20 @@ async def read_summary(session: Session, turn: Turn) -> str | None:
     return summary
 
 
-async def rewrite_summary(session: Session, turn: Turn, was: str | None, summary: str) -> bool:
+async def lock_summary(session: Session, message_id: int) -> tuple[int, str] | None:
+    """The id and the summary of the message's conversation, locked; None where it says nothing.
+
+    Locked all the same: what is said of the message after this sees what has become of it.
+    """
+    row = (await execute(session, _LOCK_SUMMARY, {"message": message_id})).one()
+    return (row.id, row.summary) if row.tells and row.summary else None
+
+
+async def rewrite_summary(
+    session: Session, conversation_id: int, was: str | None, summary: str
+) -> bool:
     """Put `summary` in place of `was`; False where another has been written meanwhile."""
-    values = {"conversation": turn.conversation_id, "was": was, "new_summary": summary}
+    values = {"conversation": conversation_id, "was": was, "new_summary": summary}
     return (await execute(session, _REWRITE, values)).one_or_none() is not None
 
 

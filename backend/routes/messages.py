@@ -4,9 +4,9 @@ from fastapi import APIRouter, Request
 
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
-from backend.journal import undo
 from backend.rate_limiter import rate_limit
 from backend.schemas.messages import MessageResponse
+from backend.turns.undoing import undo_turn
 from backend.web.openapi import UNDO_ERRORS
 
 router = APIRouter(prefix="/api/messages", tags=["chat"], route_class=SignedInRoute)
@@ -22,6 +22,6 @@ async def undo_message(
     request: Request, message_id: str, user_id: CurrentUser, session: SessionDep
 ) -> MessageResponse:
     """All of it, and once, or nothing: only where no task was changed since. The marked message."""
-    message = await undo.undo_message(session, user_id, message_id)
+    message = await undo_turn(session, user_id, message_id)
     await session.commit()
     return MessageResponse.model_validate(message)

@@ -208,7 +208,7 @@ class Afterwork:
         for _try in range(REWRITES):
             async with self._autocommit() as session:
                 was = await read_summary(session, turn)
-                if await rewrite_summary(session, turn, was, digest(was, [this])):
+                if await rewrite_summary(session, turn.conversation_id, was, digest(was, [this])):
                     return
         logger.warning("a summary was not added to")
 

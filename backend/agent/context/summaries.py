@@ -50,7 +50,17 @@ async def summary_by_model(
 
 def digest(before: str | None, turns: Sequence[PastTurn]) -> str:
     """A line for each turn, what was asked and which tasks were changed; the oldest go first."""
-    lines = (before or "").splitlines() + [_line(turn) for turn in turns]
+    return _lines([*(before or "").splitlines(), *map(_line, turns)])
+
+
+def with_undone(before: str, message: StoredMessage) -> str:
+    """A summary that tells of the message, whose changes have been undone since."""
+    undone = "; ".join(_clauses(message))
+    line = _cut(f"The person has undone these changes: {undone}.", LENGTH // 4)
+    return _lines([*before.splitlines(), line])
+
+
+def _lines(lines: list[str]) -> str:
     while len(lines) > 1 and sum(map(len, lines)) + len(lines) > LENGTH:
         del lines[0]
     return _bounded("\n".join(lines))
@@ -72,8 +82,12 @@ def _told(turn: PastTurn) -> dict[str, Any]:
     }
 
 
+def _clauses(message: StoredMessage) -> list[str]:
+    return [" ".join(clause.split()) for clause in changes(message.tool_calls)]
+
+
 def _done(message: StoredMessage) -> list[str]:
-    done = [" ".join(clause.split()) for clause in changes(message.tool_calls)]
+    done = _clauses(message)
     return [*done, UNDONE] if done and message.undone_at else done
 
 
