@@ -16,6 +16,7 @@ from sqlalchemy import (
     exists,
     func,
     not_,
+    or_,
     select,
     update,
 )
@@ -66,19 +67,19 @@ _EARLIER_RUNS = exists().where(
 )
 """An earlier turn has not ended: what it did must not fall behind the context unsaid."""
 _own = messages.alias("own")
-_UNDONE_SINCE = exists().where(
+_read_at = select(_own.c.created_at).where(_own.c.id == bindparam("message")).scalar_subquery()
+_CHANGED_SINCE = exists().where(
     messages.c.conversation_id == conversations.c.id,
     messages.c.id < bindparam("message"),
-    messages.c.undone_at
-    >= select(_own.c.created_at).where(_own.c.id == bindparam("message")).scalar_subquery(),
+    or_(messages.c.ended_at >= _read_at, messages.c.undone_at >= _read_at),
 )
-"""What an earlier turn did was undone since it was read: a summary would tell of it as it was."""
+"""An earlier turn was ended or undone since it was read: a summary would tell of it as it was."""
 _SAME_SUMMARY = conversations.c.summary.is_not_distinct_from(bindparam("was", type_=Text))
 _UNMOVED = and_(
     conversations.c.deleted_at.is_(None),
     _SAME_SUMMARY,
     not_(_EARLIER_RUNS),
-    not_(_UNDONE_SINCE),
+    not_(_CHANGED_SINCE),
     conversations.c.context_from.is_not_distinct_from(bindparam("was_from", type_=BigInteger)),
     conversations.c.summary_to.is_not_distinct_from(bindparam("was_to", type_=BigInteger)),
 )
@@ -145,7 +146,7 @@ async def remember(
     """Move the beginning of the context, unless another turn is or was there first.
 
     It stays where it has been moved since the turn began, and where an earlier turn still runs,
-    or was undone since. Commits.
+    or was ended or undone since: what it did would fall out unsaid. Commits.
     """
     values: dict[str, object] = {
         "new_from": remembered.context_from,

@@ -561,3 +561,86 @@ async def test_someone_elses_turn_finds_no_conversation_and_begins_no_work(
     assert (await bob.post("/api/chat", json=body)).status_code == 404
     await settled(bob)
     assert (await kept_of(sessions, conversation_id))["context_from"] is None
+
+
+async def fallen_behind(client: httpx.AsyncClient, model: ScriptedModel) -> tuple[int, int, str]:
+    """A conversation, and in it a turn that only a summary tells of: its message and task."""
+    model.extend([calls("add_task", {"title": "Old milk"}), says("Added.")])
+    turn = await chat(client, "Add old milk")
+    number = turn["conversation_id"]
+    message = (await messages_of(client, number))[1]["id"]
+    await talk(client, model, range(1, 8), conversation_id=number)
+    return number, message, f"added task {turn['tool_calls'][0]['result']['task_id']}, Old milk"
+
+
+@pytest.mark.parametrize("writes", ["rule", "model"])
+async def test_undoing_a_turn_behind_the_context_is_told_in_the_summary(
+    alice: httpx.AsyncClient,
+    model: ScriptedModel,
+    run: Run,
+    sessions: Sessions,
+    writes: str,
+) -> None:
+    async with run(alice, rate_limit_chat="1000/minute", history_limit=10) as client:
+        number, message, done = await fallen_behind(client, model)
+        if writes == "model":
+            notes = text("UPDATE conversations SET summary = 'Old milk was added.' WHERE id = :id")
+            async with sessions.begin() as session:
+                await (await session.connection()).execute(notes, {"id": number})
+        assert (await client.post(f"/api/messages/{message}/undo")).status_code == 200
+        await talk(client, model, range(8, 9), conversation_id=number)
+    assert f"The person has undone these changes: {done}." in said(model)[0]
+    assert "Old milk" in said(model)[0].partition("The person has undone")[0]
+
+
+async def test_undoing_a_turn_within_the_context_leaves_the_summary_alone(
+    by_rule: httpx.AsyncClient, model: ScriptedModel, sessions: Sessions
+) -> None:
+    number, _, _ = await fallen_behind(by_rule, model)
+    model.extend([calls("add_task", {"title": "New milk"}), says("Added.")])
+    await chat(by_rule, "Add new milk", conversation_id=number)
+    await settled(by_rule)
+    message = (await messages_of(by_rule, number))[-1]["id"]
+    before = (await kept_of(sessions, number))["summary"]
+    assert (await by_rule.post(f"/api/messages/{message}/undo")).status_code == 200
+    assert (await kept_of(sessions, number))["summary"] == before
+
+
+@pytest.mark.parametrize("meanwhile", ["undone", "taken up"])
+async def test_no_context_moves_past_a_turn_that_changes_while_it_is_summed_up(
+    writer: httpx.AsyncClient, model: ScriptedModel, sessions: Sessions, meanwhile: str
+) -> None:
+    """What is not told now is told after the next turn."""
+    number = await titled(writer, model, says("A title"))
+    key = {"conversation_id": number}
+    if meanwhile == "undone":
+        model.extend([calls("add_task", {"title": "Milk"}), says("Added.")])
+        await chat(writer, "Add milk", **key)
+        message = (await messages_of(writer, number))[-1]["id"]
+    else:
+        model.extend([FAILS])
+        assert (await send(writer, "Add milk", "late", **key)).status_code == 503
+    writing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(call: Any) -> ModelStep:
+        if call.tools:
+            return ModelStep(output=says("Yes."))
+        writing.set()
+        await go_on.wait()
+        return ModelStep(output=says("Notes."))
+
+    model.extend([ModelStep.respond(write)] * 30)
+    for turn in range(8):
+        await chat(writer, f"m{turn}", **key)
+        if writing.is_set():
+            break
+    await writing.wait()
+    if meanwhile == "undone":
+        assert (await writer.post(f"/api/messages/{message}/undo")).status_code == 200
+    else:
+        assert (await send(writer, "Add milk", "late", **key)).status_code == 200
+    before = await kept_of(sessions, number)
+    go_on.set()
+    await settled(writer)
+    after = await kept_of(sessions, number)
+    assert before["context_from"] is after["context_from"] is None

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from agents import Usage
 from agents.testing import ModelStep, ScriptedModel
 from sqlalchemy import text
 
@@ -142,6 +143,21 @@ async def test_an_answer_that_cannot_be_saved_is_saved_later_and_given_to_who_se
     assert again.json()["response"] == "Added."
     assert again.json()["conversation_id"] == details["conversation_id"]
     assert (await alice.get("/api/tasks")).json()["total"] == 1
+
+
+async def test_a_turn_whose_costs_cannot_be_written_is_closed_all_the_same(
+    alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, sessions: Sessions
+) -> None:
+    usage = Usage(requests=1, input_tokens=10, output_tokens=5, total_tokens=15)
+    model.extend([ModelStep(output=says("Hello."), usage=usage)])
+    counted = "NEW.input_tokens IS NOT NULL"
+    async with refusing(sessions, alice_id, counted, OUR_FAULT):
+        answer = await alice.post("/api/chat", json={"message": "hello"})
+    assert answer.status_code == 500
+    status = text("SELECT status FROM messages WHERE user_id = :id AND role = 'assistant'")
+    async with sessions() as session:
+        connection = await session.connection()
+        assert (await connection.execute(status, {"id": alice_id})).scalar_one() == "failed"
 
 
 @pytest.mark.parametrize("key", [None, "a-key"])

@@ -32,7 +32,8 @@ async def test_a_failure_after_a_change_says_what_was_done(
     alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
     model.extend([calls("add_task", {"title": "Buy milk"}), LOST])
-    details = (await refused(alice, "Add milk"))["details"]
+    error = await refused(alice, "Add milk")
+    details = error["details"]
     (call,) = details["tool_calls"]
     task_id = call["result"]["task_id"]
     user, assistant = await messages_of(alice, details["conversation_id"])
@@ -41,6 +42,7 @@ async def test_a_failure_after_a_change_says_what_was_done(
     assert assistant["content"] == (
         f"I could not finish. Done so far: added task {task_id}, Buy milk."
     )
+    assert error["message"] == assistant["content"]  # a client that shows messages tells it
     assert assistant["tool_calls"] == [call]
     assert (await alice.get("/api/tasks")).json()["total"] == 1
 
