@@ -11,7 +11,7 @@ from agents import Usage
 from agents.testing import ModelStep, ScriptedModel
 from sqlalchemy import text
 
-from backend import errors
+from backend import chat_errors
 from backend.chat_errors import ChatError
 from backend.tests.house.test_specs import CHAT_API, section_of
 from backend.tests.support.databases import Sessions
@@ -37,7 +37,7 @@ def test_the_table_of_the_page_is_what_the_classes_say() -> None:
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    drawn = re.findall(r"[├└]── (\w+) +(?:(\d{3})(?:  (\w+))?)?", errors.__doc__ or "")
+    drawn = re.findall(r"[├└]── (\w+) +(?:(\d{3})(?:  (\w+))?)?", chat_errors.__doc__ or "")
     lines = {name: (status, code) for name, status, code in drawn}
 
     for kind in KINDS[1:]:
