@@ -55,10 +55,16 @@ class SignIn:
     def _cookie_token(self, request: Request) -> str:
         cookie = session_cookie(request.headers, self._settings.better_auth_cookie)
         token = signed_token(cookie or "", self._settings.better_auth_secret)
-        allowed = self._settings.allowed_origins
+        allowed = [*self._settings.allowed_origins, *self._own_origin(request)]
         if token is None or not cookie_counts(request.method, request.headers, allowed):
             raise InvalidSession
         return token
+
+    def _own_origin(self, request: Request) -> list[str]:
+        """Where our own page is served from, in front of which Better Auth may stand."""
+        if not self._settings.web_page:
+            return []
+        return [f"{request.url.scheme}://{request.headers.get('host', '')}".lower()]
 
 
 @asynccontextmanager

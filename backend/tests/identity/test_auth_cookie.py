@@ -235,3 +235,16 @@ async def test_the_api_document_describes_both_ways(app: FastAPI) -> None:
     for path, methods in document["paths"].items():
         for operation in methods.values():
             assert operation.get("security") == (either if path.startswith("/api/") else None)
+
+
+async def test_our_own_page_is_an_allowed_one_where_it_is_served(
+    shared_database_url: str, token: str, app: FastAPI
+) -> None:
+    cookie = f"{NAME}={quote(better_auth.signed(token, SECRET))}"
+    settings = make_settings(shared_database_url, better_auth_secret=SECRET, web_page=True)
+    async with running(settings) as with_page:
+        assert (await ask(with_page, "POST", Cookie=cookie, Origin="http://test")).is_success
+        for other in ("https://test", "http://test:81", "http://evil.example", "null"):
+            answer = await ask(with_page, "POST", Cookie=cookie, Origin=other)
+            assert answer.status_code == 401, other
+    assert (await ask(app, "POST", Cookie=cookie, Origin="http://test")).status_code == 401
