@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from time import monotonic
 from types import FrameType
 
 import uvicorn
@@ -28,14 +29,24 @@ type Greeting = Callable[[str], str]
 
 
 class Server(uvicorn.Server):
-    """uvicorn's, which calls `ready` when it has begun to answer, and `stopping` when told to."""
+    """uvicorn's, which calls `ready` when it has begun to answer, and `stopping` when told to.
+
+    For `drain` seconds after the order it takes new requests as ever; a second order ends that.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        ready: Callable[[], None],
+        stopping: Callable[[], None],
+        drain: float,
     ) -> None:
         super().__init__(config)
         self.ready = ready
         self.stopping = stopping
+        self.drain = drain
+        self._order: tuple[int, FrameType | None, float] | None = None
+        """The first order to stop, and when it is carried out."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -43,7 +54,15 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.stopping()
-        super().handle_exit(sig, frame)
+        if self.drain and self._order is None:
+            self._order = sig, frame, monotonic() + self.drain
+        else:
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._order and not self.should_exit and monotonic() >= self._order[2]:
+            super().handle_exit(*self._order[:2])
+        return await super().on_tick(counter)
 
 
 def main() -> None:
@@ -74,6 +93,7 @@ def _serve(settings: Settings) -> None:
             _server_config(app, settings),
             ready=lambda: _say(greeting(_address(listener))),
             stopping=lambda: setattr(app.state, "stopping", True),
+            drain=settings.drain_seconds,
         )
         server.run(sockets=[listener])
 

@@ -104,6 +104,8 @@ class Settings(LimitSettings, SignInSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     request_seconds: float = Field(default=15.0, gt=0, le=600)
     """How long a client may take to send a request's head, and again for its body."""
+    drain_seconds: float = Field(default=0.0, ge=0, le=300)
+    """How long after the order to stop new requests are still taken, while `/ready` says no."""
     shutdown_seconds: int = Field(default=35, ge=1, le=900)
     """How long runs in flight may go on after the order to stop; the rest are then closed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

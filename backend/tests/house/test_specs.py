@@ -42,7 +42,7 @@ CHAT_API = CONTRACTS / "chat-api.md"
 TOOLS = CONTRACTS / "tool-definitions.md"
 README = ROOT / "README.md"
 TESTS = ROOT / "backend" / "tests"
-PAGES = [*sorted(SPECS.rglob("*.md")), *ROOT.glob(README.name)]
+PAGES = [*sorted(SPECS.rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 
 NAMED = re.compile(r"(?<![\w/])((?:backend|specs)/[\w/-]+\.(?:py|md)|test_\w+\.py)(?:::(\w+))?")
 

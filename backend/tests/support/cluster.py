@@ -1,0 +1,138 @@
+"""The topology of compose.yaml without containers: haproxy, two replicas, PgBouncer and Redis.
+
+haproxy runs by the file that is shipped, `backend/deploy/haproxy.cfg`. `make cluster` serves it
+until it is told to stop.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pytest
+
+from backend import demo
+from backend.faults.pooler import find_pgbouncer, pooled
+from backend.postgres.embedded import start_embedded
+from backend.tests.support.redis_server import RedisServer, redis_server
+from backend.tests.support.servers import Server, serving
+
+CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+START_LIMIT = 20.0
+"""Seconds after which a proxy that finds no replica ready is given up."""
+
+
+@dataclass
+class Cluster:
+    """Running; `address` is the proxy's."""
+
+    address: str
+    replicas: list[Server]
+    redis: RedisServer
+
+    def client(self, token: str | None = None) -> httpx.AsyncClient:
+        """A client of whichever replica the proxy chooses, signed in where a token is given."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.AsyncClient(base_url=self.address, headers=headers, timeout=60)
+
+
+def find_haproxy() -> str | None:
+    """The program, where Debian puts it too."""
+    return shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder for the block that PgBouncer, which runs as nobody, may read."""
+    with TemporaryDirectory(prefix="todo-chat-cluster-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@asynccontextmanager
+async def running_cluster(
+    database_url: str, provider_url: str, **settings: str
+) -> AsyncIterator[Cluster]:
+    """Two replicas and what stands around them, on a database that is there.
+
+    Skips the test where a program is missing; CI has to have them.
+    """
+    haproxy, pgbouncer = find_haproxy(), find_pgbouncer()
+    if haproxy is None or pgbouncer is None:
+        assert os.environ.get("CI") != "true", "CI must have haproxy and pgbouncer"
+        pytest.skip("haproxy or pgbouncer is not installed")
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(open_folder())
+        redis = await stack.enter_async_context(redis_server())
+        url = await stack.enter_async_context(pooled(pgbouncer, database_url, folder))
+        shared = {"RATE_LIMIT_STORAGE_URI": redis.uri, "DRAIN_SECONDS": "3"} | settings
+        replicas = [
+            await stack.enter_async_context(serving(url, provider_url, **shared)) for _ in range(2)
+        ]
+        address = await stack.enter_async_context(_proxy(haproxy, replicas))
+        yield Cluster(address, replicas, redis)
+
+
+@asynccontextmanager
+async def _proxy(program: str, replicas: list[Server]) -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listen = f"127.0.0.1:{listener.getsockname()[1]}"
+    one, two = (replica.address.removeprefix("http://") for replica in replicas)
+    process = await asyncio.create_subprocess_exec(
+        program,
+        "-db",
+        "-f",
+        str(CONFIGURATION),
+        env={"LISTEN": listen, "REPLICA_ONE": one, "REPLICA_TWO": two},
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(START_LIMIT):
+            await _until_ready(f"http://{listen}")
+        yield f"http://{listen}"
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def _until_ready(address: str) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        while True:
+            try:
+                if (await client.get("/ready")).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.05)
+
+
+async def serve() -> None:
+    """A cluster with the offline model and a demo user, until it is interrupted."""
+    with open_folder() as folder, start_embedded(folder / "postgres", durable=False) as postgres:
+        token = demo.sign_in(postgres.url)
+        async with running_cluster(postgres.url, "", OPENAI_MODEL="offline") as cluster:
+            header = f"-H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'"
+            body = """-d '{"message": "Add buy groceries"}'"""
+            sys.stdout.write(
+                f"Two replicas behind haproxy at {cluster.address}; Ctrl-C stops.\n"
+                f"curl -sw '\\n' {cluster.address}/api/chat {header} {body}\n"
+            )
+            sys.stdout.flush()
+            await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
