@@ -21,6 +21,7 @@ from backend.database import Sessions, create_db_and_tables, create_pool
 from backend.limits.counters import open_counters
 from backend.page.serve import install_page
 from backend.postgres.embedded import start_embedded
+from backend.postgres.search_index import keep_search_indexes
 from backend.rate_limiter import RateLimitHeaders, RateLimits
 from backend.routes import (
     chat,
@@ -77,6 +78,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
                 open_sign_in(settings, app.state.autocommit)
             )
             app.state.runtime = await _open_runtime(app, settings, model, stack)
+            await stack.enter_async_context(keep_search_indexes(app.state.pool))
             _warn_without_key(settings)
             _settle_heap()
             yield

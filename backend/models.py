@@ -4,27 +4,34 @@ Better Auth's tables (`user`, `session`, `account`, `verification`) live in the 
 database and are not ours: they are read in `backend/identity/` and nowhere declared here.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
-    DateTime,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     SmallInteger,
     String,
     Text,
+    Time,
     text,
 )
 from sqlmodel import Field, SQLModel
 
-from backend.text_search import search_terms
+from backend.columns import (
+    count,
+    identity,
+    instant,
+    partial_index,
+    search_index,
+    word,
+)
 
 TITLE_MAX = 200
 DESCRIPTION_MAX = 1000
@@ -36,6 +43,7 @@ PROVIDER_MAX = 50
 MODEL_MAX = 200
 KEY_MAX = 255
 CLIENT_ID_MAX = 255
+ZONE_MAX = 64
 ID_MAX = 2**63 - 1
 """The largest value of a `bigint` column."""
 
@@ -71,43 +79,9 @@ class MessageStatus(StrEnum):
     FAILED = "failed"
 
 
-def _identity() -> Column[int]:
-    return Column(BigInteger, Identity(), primary_key=True)
-
-
-def _instant(*, default: str | None = None, nullable: bool = False) -> Column[datetime]:
-    return Column(
-        DateTime(timezone=True),
-        nullable=nullable,
-        server_default=text(default) if default else None,
-    )
-
-
-def _stamp() -> Any:
+def stamp() -> Any:
     """When the row was written, unless it says otherwise."""
-    return Field(default_factory=utc_now, sa_column=_instant(default="clock_timestamp()"))
-
-
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, postgresql_where=text(where))
-
-
-def _search(name: str, column: str, where: str) -> Index:
-    return Index(
-        name,
-        text(search_terms(column)),
-        postgresql_using="gin",
-        postgresql_with={"fastupdate": "off"},
-        postgresql_where=text(where),
-    )
-
-
-def _word(length: int) -> Column[str]:
-    return Column(String(length), nullable=True)
-
-
-def _count() -> Column[int]:
-    return Column(BigInteger, nullable=True)
+    return Field(default_factory=utc_now, sa_column=instant(default="clock_timestamp()"))
 
 
 class Task(SQLModel, table=True):
@@ -118,7 +92,7 @@ class Task(SQLModel, table=True):
         Index("ix_tasks_user_active", "user_id", "deleted_at", "created_at", "id"),
     )
 
-    id: int | None = Field(default=None, sa_column=_identity())
+    id: int | None = Field(default=None, sa_column=identity())
     user_id: str = Field(sa_column=Column(String(USER_ID_MAX), nullable=False))
     title: str = Field(sa_column=Column(String(TITLE_MAX), nullable=False))
     description: str = Field(
@@ -128,12 +102,16 @@ class Task(SQLModel, table=True):
     completed: bool = Field(
         default=False, sa_column_kwargs={"server_default": text("false")}, nullable=False
     )
-    completed_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    completed_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     priority: str = Field(
         default=Priority.MEDIUM,
         sa_column=Column(String(10), nullable=False, server_default=Priority.MEDIUM.value),
     )
-    due_date: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    due_date: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    due_is_date: bool | None = Field(default=None, sa_column=Column(Boolean, nullable=True))
+    """Whether `due_date`, midnight UTC, means that day; null is a row of an earlier release."""
+    time_zone: str | None = Field(default=None, sa_column=word(ZONE_MAX))
+    """By whose clock it recurs; null where it was not known."""
     tags: list[str] = Field(
         default_factory=list,
         sa_column=Column(JSON, nullable=False, server_default=text("'[]'")),
@@ -144,14 +122,27 @@ class Task(SQLModel, table=True):
     )
     recurrence_day: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
     """The day of the month a monthly series means (31), where a short month cut it (28)."""
+    recurrence_time: time | None = Field(default=None, sa_column=Column(Time, nullable=True))
+    """The time of day a series means (02:30), where a clock put forward made it another (03:30)."""
     previous_id: int | None = Field(
         default=None,
         sa_column=Column(BigInteger, ForeignKey("tasks.id"), unique=True, nullable=True),
     )
     """The occurrence whose completion made this one; unique, so each has one next at most."""
-    created_at: datetime = _stamp()
-    updated_at: datetime = _stamp()
-    deleted_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    created_at: datetime = stamp()
+    updated_at: datetime = stamp()
+    deleted_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+
+
+class Person(SQLModel, table=True):
+    """What is remembered of somebody who signs in, under Better Auth's id of them."""
+
+    __tablename__ = "people"
+
+    user_id: str = Field(sa_column=Column(String(USER_ID_MAX), primary_key=True))
+    time_zone: str | None = Field(default=None, sa_column=word(ZONE_MAX))
+    """The one that their last request with a zone has named."""
+    updated_at: datetime = stamp()
 
 
 class Conversation(SQLModel, table=True):
@@ -160,48 +151,48 @@ class Conversation(SQLModel, table=True):
     __tablename__ = "conversations"
     __table_args__: ClassVar[Any] = (
         Index("ix_conversations_user_active", "user_id", "deleted_at", "updated_at"),
-        _partial(
+        partial_index(
             "ix_conversations_listed",
             *("user_id", "updated_at", "id"),
             where="deleted_at IS NULL AND archived_at IS NULL",
         ),
-        _partial(
+        partial_index(
             "ix_conversations_archived",
             *("user_id", "updated_at", "id"),
             where="deleted_at IS NULL AND archived_at IS NOT NULL",
         ),
-        _partial(
+        partial_index(
             "ux_conversations_user_client",
             *("user_id", "client_id"),
             where="client_id IS NOT NULL",
             unique=True,
         ),
-        _search("ix_conversations_search", "title", where="title IS NOT NULL"),
+        search_index("ix_conversations_search", "title", where="title IS NOT NULL"),
     )
 
-    id: int | None = Field(default=None, sa_column=_identity())
+    id: int | None = Field(default=None, sa_column=identity())
     user_id: str = Field(sa_column=Column(String(USER_ID_MAX), nullable=False))
     message_count: int = Field(
         default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
     )
     """Rows begun here."""
     title: str | None = Field(default=None, sa_column=Column(String(TITLE_MAX), nullable=True))
-    provider: str | None = Field(default=None, sa_column=_word(PROVIDER_MAX))
+    provider: str | None = Field(default=None, sa_column=word(PROVIDER_MAX))
     """The name of a configured provider; null follows the settings."""
-    model: str | None = Field(default=None, sa_column=_word(MODEL_MAX))
+    model: str | None = Field(default=None, sa_column=word(MODEL_MAX))
     """A model of that provider; null follows the settings."""
-    client_id: str | None = Field(default=None, sa_column=_word(CLIENT_ID_MAX))
+    client_id: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
     """What the client calls it, where it gave it a name of its own; never digits alone."""
-    archived_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    context_from: int | None = Field(default=None, sa_column=_count())
+    archived_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
+    context_from: int | None = Field(default=None, sa_column=count())
     """The oldest message that the model is still given as it was said; null is the first."""
     summary: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
     """What was said before, in short; for the model alone."""
-    summary_to: int | None = Field(default=None, sa_column=_count())
+    summary_to: int | None = Field(default=None, sa_column=count())
     """The newest message that the summary covers."""
-    created_at: datetime = _stamp()
-    updated_at: datetime = _stamp()
-    deleted_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    created_at: datetime = stamp()
+    updated_at: datetime = stamp()
+    deleted_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
 
 
 class Message(SQLModel, table=True):
@@ -215,20 +206,24 @@ class Message(SQLModel, table=True):
     __tablename__ = "messages"
     __table_args__: ClassVar[Any] = (
         Index("ix_messages_conversation_created", "conversation_id", "created_at"),
-        _partial(
+        partial_index(
             "ux_messages_user_key",
             *("user_id", "idempotency_key"),
             where="idempotency_key IS NOT NULL",
             unique=True,
         ),
-        _partial("ix_messages_user_unfinished", "user_id", "id", where="status <> 'complete'"),
-        _partial("ix_messages_user_repeats", "user_id", "id", where="repeats_until IS NOT NULL"),
-        _partial("ix_messages_unfinished", "conversation_id", where="status <> 'complete'"),
-        _partial("ix_messages_user_answers", "user_id", "created_at", where="role = 'assistant'"),
-        _search("ix_messages_search", "content", where="status = 'complete'"),
+        partial_index("ix_messages_user_unfinished", "user_id", "id", where="status <> 'complete'"),
+        partial_index(
+            "ix_messages_user_repeats", "user_id", "id", where="repeats_until IS NOT NULL"
+        ),
+        partial_index("ix_messages_unfinished", "conversation_id", where="status <> 'complete'"),
+        partial_index(
+            "ix_messages_user_answers", "user_id", "created_at", where="role = 'assistant'"
+        ),
+        search_index("ix_messages_search", "content", where="status = 'complete'"),
     )
 
-    id: int | None = Field(default=None, sa_column=_identity())
+    id: int | None = Field(default=None, sa_column=identity())
     conversation_id: int = Field(
         sa_column=Column(BigInteger, ForeignKey("conversations.id"), nullable=False)
     )
@@ -240,7 +235,7 @@ class Message(SQLModel, table=True):
         default=MessageStatus.COMPLETE,
         sa_column=Column(String(20), nullable=False, server_default=MessageStatus.COMPLETE.value),
     )
-    created_at: datetime = _stamp()
+    created_at: datetime = stamp()
     reply_to: int | None = Field(
         default=None, sa_column=Column(BigInteger, ForeignKey("messages.id"), nullable=True)
     )
@@ -249,34 +244,34 @@ class Message(SQLModel, table=True):
         default=1, sa_column=Column(Integer, nullable=False, server_default=text("1"))
     )
     """Which run of the turn writes here; an earlier one that comes back late may not."""
-    lease_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    lease_until: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     """Past it a row that is still running belongs to a process that died."""
-    ended_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     stop_attempt: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
     """The attempt that the person asked to stop."""
-    stopped_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    stopped_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     """When it was stopped; its content is what had been said by then."""
-    client_id: str | None = Field(default=None, sa_column=_word(CLIENT_ID_MAX))
+    client_id: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
     """The client's id of a person's message."""
-    undone_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    undone_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     idempotency_key: str | None = Field(
         default=None, sa_column=Column(String(KEY_MAX), nullable=True)
     )
-    repeats_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    repeats_until: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     """The same text that came before it, without a key, is this turn although it is answered.
 
     Set when whoever waited for the answer has left, and when a turn that was run again ends.
     """
     request_hash: str | None = Field(default=None, sa_column=Column(String(64), nullable=True))
     """SHA-256 of the request that brought the key, in hexadecimal."""
-    provider: str | None = Field(default=None, sa_column=_word(PROVIDER_MAX))
-    model: str | None = Field(default=None, sa_column=_word(MODEL_MAX))
+    provider: str | None = Field(default=None, sa_column=word(PROVIDER_MAX))
+    model: str | None = Field(default=None, sa_column=word(MODEL_MAX))
     """Who answered: the provider's name in the settings, and its model."""
-    input_tokens: int | None = Field(default=None, sa_column=_count())
+    input_tokens: int | None = Field(default=None, sa_column=count())
     """Tokens of all the turn's runs, as the provider counted them; null is unknown, not none."""
-    cached_tokens: int | None = Field(default=None, sa_column=_count())
+    cached_tokens: int | None = Field(default=None, sa_column=count())
     """Of the input, those the provider had kept from an earlier request."""
-    output_tokens: int | None = Field(default=None, sa_column=_count())
+    output_tokens: int | None = Field(default=None, sa_column=count())
 
 
 class StreamedEvents(SQLModel, table=True):
@@ -293,4 +288,4 @@ class StreamedEvents(SQLModel, table=True):
     seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     """How many events came before these."""
     events: str = Field(sa_column=Column(Text, nullable=False))
-    written_at: datetime = _stamp()
+    written_at: datetime = stamp()

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 from backend.agent.models.sentences.days import Today
 from backend.conversations.tool_calls import CALLS_MAX
 from backend.models import utc_now
-from backend.schemas.fields import iso_utc
-from backend.tasks.rules import OpenTask, OpenTasks
+from backend.tasks.dates import due_text
+from backend.tasks.listing import OpenTask, OpenTasks
 
 OPEN_TASKS_SHOWN = 30
 """Open tasks listed for the model at the most; the rest are only counted."""
@@ -120,4 +120,4 @@ def day_told(items: Sequence[Mapping[str, Any]]) -> Today:
 
 
 def _task_line(task: OpenTask) -> str:
-    return json.dumps([task.id, task.title, iso_utc(task.due_date)], ensure_ascii=False)
+    return json.dumps([task.id, task.title, due_text(task.due)], ensure_ascii=False)

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from agents import FunctionTool, Tool
 from agents.strict_schema import ensure_strict_json_schema
@@ -32,21 +32,36 @@ from backend.database import Session
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
 from backend.journal.turns import Turn, TurnClosed, record_call
 from backend.journal.undo import changed, made
-from backend.models import Task
 from backend.schemas.fields import iso_utc
 from backend.tasks import rules as tasks
+from backend.tasks.dates import due_text
 from backend.tasks.fields import TaskCreate, TaskUpdate
+from backend.tasks.listing import TaskFilter, list_tasks
+from backend.tasks.stored import StoredTask
 
 logger = logging.getLogger(__name__)
 
 Result = dict[str, Any]
 Done = tuple[Result, Undo | None]
 """What came of a call, and what it takes to undo it; None where it only looked."""
-Run = Callable[[Session, str, dict[str, Any]], Awaitable[Done]]
 
 
-async def _add_task(session: Session, user_id: str, given: dict[str, Any]) -> Done:
-    task = await tasks.add_task(session, user_id, TaskCreate.model_validate(given))
+class Caller(NamedTuple):
+    """Whose tasks a call is about, and in which transaction it is made."""
+
+    session: Session
+    user_id: str
+    zone: str | None = None
+    """The person's time zone by its name."""
+
+
+Run = Callable[[Caller, dict[str, Any]], Awaitable[Done]]
+
+
+async def _add_task(caller: Caller, given: dict[str, Any]) -> Done:
+    task = await tasks.add_task(
+        caller.session, caller.user_id, TaskCreate.model_validate(given), caller.zone
+    )
     result = _summary(task) | {
         "status": "pending",
         "message": f'Added "{task.title}" as task {task.id}.',
@@ -60,15 +75,12 @@ class _Filter(BaseModel):
     limit: WholeNumber = Field(default=LIST_MAX, ge=1, le=LIST_MAX)
 
 
-async def _list_tasks(session: Session, user_id: str, given: dict[str, Any]) -> Done:
+async def _list_tasks(caller: Caller, given: dict[str, Any]) -> Done:
     wanted = _Filter.model_validate(given)
     completed = {"all": None, "pending": False, "completed": True}[wanted.status]
-    found = await tasks.list_tasks(
-        session, user_id, completed=completed, search=wanted.search, limit=wanted.limit
-    )
-    total = len(found)
-    if total == wanted.limit:
-        total = await tasks.count_tasks(session, user_id, completed=completed, search=wanted.search)
+    asked = TaskFilter(completed=completed, search=wanted.search or "")
+    page = await list_tasks(caller.session, caller.user_id, asked, limit=wanted.limit)
+    found, total = page.tasks, page.total
     counted = "1 task" if total == 1 else f"{total} tasks"
     rest = "." if total == len(found) else f"; these are the newest {len(found)}."
     result = {
@@ -79,8 +91,8 @@ async def _list_tasks(session: Session, user_id: str, given: dict[str, Any]) -> 
                 "title": task.title,
                 "description": task.description,
                 "completed": task.completed,
-                "priority": task.priority.lower(),
-                "due_date": iso_utc(task.due_date),
+                "priority": task.priority,
+                "due_date": due_text(task.due),
                 "created_at": iso_utc(task.created_at),
             }
             for task in found
@@ -95,10 +107,12 @@ class _Reference(BaseModel):
     task_id: WholeNumber
 
 
-async def _complete_task(session: Session, user_id: str, given: dict[str, Any]) -> Done:
+async def _complete_task(caller: Caller, given: dict[str, Any]) -> Done:
     task_id = _Reference.model_validate(given).task_id
-    before = await tasks.lock_task(session, user_id, task_id)
-    task, following = await tasks.set_completed(session, user_id, task_id, completed=True)
+    before = await tasks.lock_task(caller.session, caller.user_id, task_id)
+    task, following = await tasks.set_completed(
+        caller.session, caller.user_id, task_id, completed=True, zone=caller.zone
+    )
     result = {
         "success": True,
         "task_id": task.id,
@@ -110,10 +124,10 @@ async def _complete_task(session: Session, user_id: str, given: dict[str, Any]) 
     return result, changed(before, task) + made(following)
 
 
-async def _delete_task(session: Session, user_id: str, given: dict[str, Any]) -> Done:
+async def _delete_task(caller: Caller, given: dict[str, Any]) -> Done:
     task_id = _Reference.model_validate(given).task_id
-    before = await tasks.lock_task(session, user_id, task_id)
-    task = await tasks.delete_task(session, user_id, task_id)
+    before = await tasks.lock_task(caller.session, caller.user_id, task_id)
+    task = await tasks.delete_task(caller.session, caller.user_id, task_id)
     result = {
         "success": True,
         "task_id": task.id,
@@ -123,13 +137,13 @@ async def _delete_task(session: Session, user_id: str, given: dict[str, Any]) ->
     return result, changed(before, task)
 
 
-async def _update_task(session: Session, user_id: str, given: dict[str, Any]) -> Done:
+async def _update_task(caller: Caller, given: dict[str, Any]) -> Done:
     task_id = _Reference.model_validate(given).task_id
     changes = TaskUpdate.model_validate({k: v for k, v in given.items() if k != "task_id"})
     if not changes.model_fields_set:
         raise ValidationFailed("Nothing to change was given.")
-    before = await tasks.lock_task(session, user_id, task_id)
-    task = await tasks.update_task(session, user_id, task_id, changes)
+    before = await tasks.lock_task(caller.session, caller.user_id, task_id)
+    task = await tasks.update_task(caller.session, caller.user_id, task_id, changes, caller.zone)
     result = _summary(task) | {
         "updated_at": iso_utc(task.updated_at),
         "message": f'Updated "{task.title}".',
@@ -137,14 +151,14 @@ async def _update_task(session: Session, user_id: str, given: dict[str, Any]) ->
     return result, changed(before, task)
 
 
-def _summary(task: Task) -> Result:
+def _summary(task: StoredTask) -> Result:
     return {
         "success": True,
         "task_id": task.id,
         "title": task.title,
         "description": task.description,
-        "due_date": iso_utc(task.due_date),
-        "priority": task.priority.lower(),
+        "due_date": due_text(task.due),
+        "priority": task.priority,
     }
 
 
@@ -225,7 +239,7 @@ async def _call(
         given = read_arguments(raw, tool.parameters)
         if done := _done_before(turn, tool.template.name, recordable(given)):
             return json.dumps(done, ensure_ascii=False)
-        result, undo = await tool.run(session, user_id, given)
+        result, undo = await tool.run(Caller(session, user_id, turn.zone), given)
     except Exception as error:
         await session.rollback()
         result, undo = _failure(tool.template.name, error), None

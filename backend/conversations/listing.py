@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import (
     BigInteger,
     Select,
+    TextClause,
     any_,
     bindparam,
     func,
@@ -32,7 +33,7 @@ from backend.conversations.messages import (
 )
 from backend.database import Session, execute
 from backend.errors import ConversationNotFound
-from backend.text_search import search_query, search_terms, wanted_words
+from backend.text_search import found_by_terms, wanted_runs, wanted_words
 
 # as the indexes say it: a value that is bound cannot be known to be theirs
 _COMPLETE = messages.c.status == literal_column("'complete'")
@@ -84,21 +85,35 @@ _STORED = select(
 _ONE_CONVERSATION = _STORED.where(OWNED)
 
 
-def _found_in(column: str) -> str:
-    query = search_query("CAST(:owner AS text)", "CAST(:words AS text)")
-    return f"{search_terms(column)} @@ {query}"
+def _found_in(column: str) -> TextClause:
+    found = found_by_terms(
+        column, "CAST(:owner AS text)", "CAST(:words AS text)", "CAST(:runs AS text[])"
+    )
+    return text(found)
 
 
 _named = conversations.alias("named")
+_own = conversations.alias("own")
+_OWN_IDS = func.array(
+    select(_own.c.id)
+    .where(_own.c.user_id == bindparam("owner"), _own.c.deleted_at.is_(None))
+    .scalar_subquery(),
+    type_=ARRAY(BigInteger),
+)
 _IDS_FOUND = union(
     select(_named.c.id).where(
         _named.c.user_id == bindparam("owner"),
         _named.c.title.is_not(None),
-        text(_found_in("title")),
+        _found_in("title"),
     ),
     *(
         select(messages.c.conversation_id).where(
-            messages.c.user_id == bindparam("owner"), state, SHOWN, text(_found_in("content"))
+            # so that it is a search of one person's messages also while there is no index
+            messages.c.conversation_id == any_(_OWN_IDS),
+            messages.c.user_id == bindparam("owner"),
+            state,
+            SHOWN,
+            _found_in("content"),
         )
         for state in (_COMPLETE, _UNFINISHED)
     ),
@@ -156,7 +171,7 @@ async def list_conversations(
     """The `limit` most recently active ones before a position: those in use, or those put away.
 
     With `search`, only those whose title has all its words, or one message of whose history
-    has; each as the beginning of a word, in any case of letters. What holds no word at all is
+    has; each as the beginning of a word, whatever its case and width. What holds no word at all is
     found nowhere.
     """
     values = position_values(before) | {"owner": user_id, "limit": limit + 1}
@@ -165,7 +180,8 @@ async def list_conversations(
         words = wanted_words(search)
         if not words:
             return ConversationPage([], None)
-        statement, values["words"] = _SEARCHES[archived], " ".join(words)
+        statement = _SEARCHES[archived]
+        values |= {"words": " ".join(words), "runs": wanted_runs(search)}
     rows = await execute(session, statement, values)
     found = [StoredConversation(*row) for row in rows]
     more = found[limit - 1].position if len(found) > limit else None

@@ -22,8 +22,8 @@ class TurnRequest:
     conversation_id: int | None
     text: str
     key: str | None = None
-    zone: str = "UTC"
-    """The person's time zone; the same message from another zone is the same turn."""
+    zone: str | None = None
+    """The time zone the person names; the same message from another zone is the same turn."""
     chat: str | None = None
     """What the client calls the conversation, which is begun under that name if it is not there."""
     asked_as: str | None = None

@@ -69,6 +69,8 @@ class Turn:
     history: list[StoredMessage]
     """From where the context begins, oldest first, the person's new message not among them."""
     attempt: int = 1
+    zone: str | None = None
+    """The person's time zone by its name; None where they never named one."""
     provider: str | None = None
     model: str | None = None
     """Who answers it; None until that is settled."""

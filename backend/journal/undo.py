@@ -11,7 +11,7 @@ Nothing here commits: the caller's transaction does.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, time
 from itertools import chain
 from typing import Annotated, Any, Required, TypedDict
 
@@ -31,6 +31,7 @@ from backend.errors import (
     TurnInProgress,
 )
 from backend.models import ID_MAX, MessageStatus, Role, Task
+from backend.tasks.stored import StoredTask
 
 
 class _Replaced(TypedDict, total=False):
@@ -39,10 +40,15 @@ class _Replaced(TypedDict, total=False):
     title: str
     description: str | None
     due_date: datetime | None
+    due_is_date: bool | None
+    time_zone: str | None
+    tags: list[str]
+    recurrence_pattern: str
     priority: str
     completed: bool
     completed_at: datetime | None
     recurrence_day: int | None
+    recurrence_time: time | None
     deleted_at: datetime | None
     updated_at: Required[datetime]
 
@@ -107,26 +113,26 @@ _MARK = (
 )
 
 
-def made(*tasks: Task | None) -> Undo:
+def made(*tasks: StoredTask | None) -> Undo:
     """The record of tasks that a call made; None is no task."""
     new: list[_Change] = [
         {"task_id": task.id, "before": None, "after": task.updated_at}
         for task in tasks
-        if task is not None and task.id is not None
+        if task is not None
     ]
     return _recorded(new)
 
 
-def changed(before: Mapping[str, Any], task: Task) -> Undo:
-    """The record of a change to `task`, whose columns were `before`; empty if it made none."""
-    if before["updated_at"] == task.updated_at:
+def changed(before: StoredTask, task: StoredTask) -> Undo:
+    """The record of a change to `task`, which was `before`; empty if there was none."""
+    if before.updated_at == task.updated_at:
         return []
     replaced: Any = {
-        name: before[name]
+        name: getattr(before, name)
         for name in _Replaced.__annotations__
-        if name == "updated_at" or before[name] != getattr(task, name)
+        if name == "updated_at" or getattr(before, name) != getattr(task, name)
     }
-    return _recorded([{"task_id": before["id"], "before": replaced, "after": task.updated_at}])
+    return _recorded([{"task_id": before.id, "before": replaced, "after": task.updated_at}])
 
 
 def _recorded(changed: list[_Change]) -> Undo:

@@ -11,8 +11,9 @@ from backend.journal.requests import TurnRequest
 from backend.rate_limiter import count_call
 from backend.routes.answering import AnswerRoute, ClientDep
 from backend.routes.event_stream import stream_turn, wants_stream
+from backend.routes.headers import TimeZone
 from backend.routes.runtime import RuntimeDep
-from backend.schemas.chat import ChatRequest, ChatResponse, IdempotencyKey, TimeZoneName
+from backend.schemas.chat import ChatRequest, ChatResponse, IdempotencyKey
 from backend.schemas.conversations import ChatAnswer, ChatContent
 from backend.schemas.ui_chat import StopAnswer, StopRequest
 from backend.turns.stopping import stop_turn
@@ -26,14 +27,6 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         description="Names this message, so that sending it again does not do it again; 24 h.",
-    ),
-]
-
-TimeZone = Annotated[
-    TimeZoneName,
-    Header(
-        alias="X-Timezone",
-        description="The person's time zone by its IANA name, in which today is today.",
     ),
 ]
 
@@ -55,7 +48,7 @@ async def chat(
     runtime: RuntimeDep,
     client: ClientDep,
     idempotency_key: Key = None,
-    time_zone: TimeZone = "UTC",
+    time_zone: TimeZone = None,
 ) -> ChatResponse | Response:
     """Take one turn: the message and what the assistant does and answers are saved.
 
@@ -93,7 +86,7 @@ async def chat_here(
     runtime: RuntimeDep,
     client: ClientDep,
     idempotency_key: Key = None,
-    time_zone: TimeZone = "UTC",
+    time_zone: TimeZone = None,
 ) -> ChatAnswer | Response:
     """The same turn as that of `POST /api/chat`; what is answered is the assistant's message."""
     streamed = wants_stream(request)

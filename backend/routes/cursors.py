@@ -22,6 +22,11 @@ def messages_cursor(conversation_id: int, position: Position | None) -> str | No
     return write_cursor(_messages(conversation_id), position) if position else None
 
 
+def tasks_cursor(position: Position | None) -> str | None:
+    """Where the list of tasks goes on; None at its end."""
+    return write_cursor("tasks", position) if position else None
+
+
 def _conversations(archived: bool) -> str:
     return "archived" if archived else "conversations"
 
@@ -49,5 +54,10 @@ async def _before_message(conversation_id: str, before: Cursor = None) -> Positi
     return _position(_messages(read_id(conversation_id) or ""), before)
 
 
+async def _before_task(before: Cursor = None) -> Position:
+    return _position("tasks", before)
+
+
 BeforeConversation = Annotated[Position, Depends(_before_conversation)]
 BeforeMessage = Annotated[Position, Depends(_before_message)]
+BeforeTask = Annotated[Position, Depends(_before_task)]

@@ -1,48 +1,122 @@
 """The tasks REST API, used by the same UI as the chat."""
 
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import batched
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import APIRouter, HTTPException, Query, Request, status
+from fastapi import APIRouter, HTTPException, Query, Request, Response, status
+from fastapi.responses import StreamingResponse
+from pydantic import TypeAdapter
 
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
-from backend.models import Task
 from backend.rate_limiter import rate_limit
+from backend.routes.cursors import BeforeTask, tasks_cursor
+from backend.routes.headers import TimeZone
 from backend.schemas.fields import CompletedFilter, SearchText
 from backend.schemas.tasks import TaskList, TaskResponse
 from backend.tasks import rules as tasks
 from backend.tasks.fields import TaskCreate, TaskUpdate
+from backend.tasks.listing import LISTED_MAX, TaskFilter, TaskPage, list_tasks
+from backend.tasks.stored import StoredTask
 from backend.web.openapi import ONE_TASK_ERRORS, TASK_ERRORS, TASK_LINKS
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=SignedInRoute)
 
 Completed = Annotated[CompletedFilter, Query(description="Only those that are done, or are not.")]
-Wanted = Annotated[SearchText, Query(description="Looked for as it stands; % and _ are letters.")]
+Wanted = Annotated[
+    SearchText, Query(description="Words, each looked for as it stands; % and _ are letters.")
+]
+Limit = Annotated[int, Query(ge=1, le=LISTED_MAX, description="Tasks of a page at the most.")]
+_JSON = "application/json"
+_WRITTEN_AT_ONCE = 50
+"""Tasks that are made into JSON before others have their turn."""
+_TASKS: TypeAdapter[list[TaskResponse]] = TypeAdapter(list[TaskResponse])
 
 
-def _listed(found: list[Task]) -> TaskList:
-    return TaskList.model_validate({"tasks": found, "total": len(found)})
+def _shown(task: StoredTask, zone: str | None) -> TaskResponse:
+    values = {name: getattr(task, name) for name in TaskResponse.model_fields}
+    return TaskResponse.model_validate(values | {"due_date": task.due_instant(zone)})
 
 
-@router.get("", responses=TASK_ERRORS, summary="List tasks, newest first")
+def _answer(request: Request, page: TaskPage, zone: str | None) -> Response:
+    """A `TaskList`, with the next page as `Link`; a long one is written as it is sent."""
+    cursor = tasks_cursor(page.next)
+    frame = TaskList(tasks=[], total=page.total, next=cursor).model_dump_json().encode()
+    body = _written(page.tasks, zone, *frame.split(b"[]", 1))
+    if len(page.tasks) > _WRITTEN_AT_ONCE:
+        answer: Response = StreamingResponse(_in_turns(body), media_type=_JSON)
+    else:
+        answer = Response(b"".join(body), media_type=_JSON)
+    if cursor:
+        query = dict(request.query_params) | {"before": cursor}
+        answer.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    return answer
+
+
+def _written(
+    listed: Sequence[StoredTask], zone: str | None, head: bytes, tail: bytes
+) -> Iterator[bytes]:
+    """The JSON of a list of tasks between `head` and `tail`, some at a time."""
+    between = head + b"["
+    for some in batched(listed, _WRITTEN_AT_ONCE, strict=False):
+        yield between + _TASKS.dump_json([_shown(task, zone) for task in some])[1:-1]
+        between = b","
+    yield (b"" if listed else between) + b"]" + tail
+
+
+async def _in_turns(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """`parts`, between which other requests have their turn."""
+    for part in parts:
+        yield part
+        await asyncio.sleep(0)
+
+
+@router.get(
+    "",
+    response_model=TaskList,
+    responses=TASK_ERRORS,
+    summary="List tasks, newest first",
+)
 @rate_limit("tasks")
-async def list_tasks(
-    request: Request, user_id: CurrentUser, session: SessionDep, completed: Completed = None
-) -> TaskList:
-    return _listed(await tasks.list_tasks(session, user_id, completed=completed))
+async def list_all(
+    request: Request,
+    user_id: CurrentUser,
+    session: SessionDep,
+    before: BeforeTask,
+    completed: Completed = None,
+    limit: Limit = LISTED_MAX,
+    time_zone: TimeZone = None,
+) -> Response:
+    """A page of them, or the newest 5,000; where there are more `Link` and `next` say so."""
+    wanted = TaskFilter(completed=completed)
+    page = await list_tasks(session, user_id, wanted, limit=limit, before=before)
+    return _answer(request, page, time_zone)
 
 
-@router.get("/search", responses=TASK_ERRORS, summary="Search title and description")
+@router.get(
+    "/search",
+    response_model=TaskList,
+    responses=TASK_ERRORS,
+    summary="Search title and description",
+)
 @rate_limit("tasks")
 async def search_tasks(
     request: Request,
     user_id: CurrentUser,
     session: SessionDep,
+    before: BeforeTask,
     q: Wanted = "",
     completed: Completed = None,
-) -> TaskList:
-    """Tasks that hold `q` in any case of letters, newest first; all of them without it."""
-    return _listed(await tasks.list_tasks(session, user_id, completed=completed, search=q))
+    limit: Limit = LISTED_MAX,
+    time_zone: TimeZone = None,
+) -> Response:
+    """Tasks that hold all words of `q`, in any case and order; all of them without it."""
+    wanted = TaskFilter(completed=completed, search=q)
+    page = await list_tasks(session, user_id, wanted, limit=limit, before=before)
+    return _answer(request, page, time_zone)
 
 
 @router.api_route("/search", methods=["PUT", "DELETE"], include_in_schema=False)
@@ -59,30 +133,48 @@ async def only_read_search(request: Request, user_id: CurrentUser) -> None:
 )
 @rate_limit("tasks")
 async def create_task(
-    request: Request, new: TaskCreate, user_id: CurrentUser, session: SessionDep
+    request: Request,
+    new: TaskCreate,
+    user_id: CurrentUser,
+    session: SessionDep,
+    time_zone: TimeZone = None,
 ) -> TaskResponse:
-    task = await tasks.add_task(session, user_id, new)
+    await tasks.note_zone(session, user_id, time_zone)
+    task = await tasks.add_task(session, user_id, new, time_zone)
     await session.commit()
-    return TaskResponse.model_validate(task)
+    return _shown(task, time_zone)
 
 
 @router.get("/{task_id}", responses=ONE_TASK_ERRORS, summary="Read a task")
 @rate_limit("tasks")
 async def read_task(
-    request: Request, task_id: int, user_id: CurrentUser, session: SessionDep
+    request: Request,
+    task_id: int,
+    user_id: CurrentUser,
+    session: SessionDep,
+    time_zone: TimeZone = None,
 ) -> TaskResponse:
-    return TaskResponse.model_validate(await tasks.get_task(session, user_id, task_id))
+    return _shown(await tasks.get_task(session, user_id, task_id), time_zone)
 
 
 @router.put("/{task_id}", responses=ONE_TASK_ERRORS, summary="Change the fields sent")
 @rate_limit("tasks")
 async def update_task(
-    request: Request, task_id: int, changes: TaskUpdate, user_id: CurrentUser, session: SessionDep
+    request: Request,
+    task_id: int,
+    changes: TaskUpdate,
+    user_id: CurrentUser,
+    session: SessionDep,
+    time_zone: TimeZone = None,
 ) -> TaskResponse:
-    """A field that is not sent stays; null puts one back to its default, a title has none."""
-    task = await tasks.update_task(session, user_id, task_id, changes)
+    """A field that is not sent stays; null puts one back to its default, a title has none.
+
+    The noon that a task due on a day was shown with leaves it due on that day.
+    """
+    await tasks.note_zone(session, user_id, time_zone)
+    task = await tasks.put_task(session, user_id, task_id, changes, time_zone)
     await session.commit()
-    return TaskResponse.model_validate(task)
+    return _shown(task, time_zone)
 
 
 @router.delete(
@@ -104,9 +196,14 @@ async def delete_task(
 )
 @rate_limit("tasks")
 async def toggle_task(
-    request: Request, task_id: int, user_id: CurrentUser, session: SessionDep
+    request: Request,
+    task_id: int,
+    user_id: CurrentUser,
+    session: SessionDep,
+    time_zone: TimeZone = None,
 ) -> TaskResponse:
     """Completing a recurring task makes its next occurrence, once however often it is done."""
-    task = await tasks.toggle_task(session, user_id, task_id)
+    await tasks.note_zone(session, user_id, time_zone)
+    task = await tasks.toggle_task(session, user_id, task_id, time_zone)
     await session.commit()
-    return TaskResponse.model_validate(task)
+    return _shown(task, time_zone)

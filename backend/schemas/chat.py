@@ -5,9 +5,7 @@ Unknown fields are ignored, and no body says who is calling.
 
 import re
 from contextlib import suppress
-from functools import cache
 from typing import Annotated
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import StringConstraints as Text
@@ -43,21 +41,6 @@ def _id(value: object) -> object:
     raise ValueError("must be a whole number")
 
 
-@cache
-def _zones() -> frozenset[str]:
-    """The names of the IANA database, without those that mean this machine or none."""
-    return frozenset(available_timezones() - {"localtime", "Factory"})
-
-
-def _zone(name: str) -> str:
-    name = name.strip() or "UTC"
-    if name not in _zones():
-        raise ValueError("must be the name of a time zone such as Europe/Berlin")
-    return name
-
-
-TimeZoneName = Annotated[str, AfterValidator(_zone)]
-"""A name of the IANA database; "" is UTC."""
 IdempotencyKey = Annotated[str, AfterValidator(_printable), Text(min_length=1, max_length=KEY_MAX)]
 
 

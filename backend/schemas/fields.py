@@ -5,12 +5,20 @@ refused.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic import StringConstraints as Text
+from pydantic_core import PydanticCustomError
 
 from backend.models import (
     DESCRIPTION_MAX,
@@ -24,7 +32,7 @@ from backend.schemas.visible import visible
 SEARCH_MAX = 200
 FAULTS_MAX = 20
 """Faults of a request that its answer names; there may be one for every byte."""
-_DATE_FIRST = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def as_utc(value: datetime) -> datetime:
@@ -64,16 +72,28 @@ def null_means(default: object, kind: Any = Any) -> BeforeValidator:
     )
 
 
-def _date_text(value: object) -> object:
-    """A date's text for pydantic's parser, which alone would take `"1700000000"` for a time."""
+def _due_date(value: object, _: object) -> date | None:
+    """A date from a text that is one, a time in UTC from any other; `""` is none.
+
+    pydantic's parser alone would take `"1700000000"` for a time, and a date for its midnight.
+    """
+    if value is None or type(value) is date:
+        return value
     if isinstance(value, str):
         value = value.strip()
-        if value and not _DATE_FIRST.match(value):
+        if not value:
+            return None
+        if _DATE.fullmatch(value):
+            return date.fromisoformat(value)
+        if not _DATE.match(value):
             raise ValueError("must be a date such as 2026-01-31, or a date and a time")
-        return value or None
-    if value is None or isinstance(value, datetime):
-        return value
-    raise ValueError("must be a text")
+    elif not isinstance(value, datetime):
+        raise ValueError("must be a text")
+    try:
+        return _INSTANT.validate_python(value)
+    except ValidationError as error:
+        (fault,) = error.errors()
+        raise PydanticCustomError("datetime", "{reason}", {"reason": fault["msg"]}) from None
 
 
 def _cut_at_faults(value: object) -> object:
@@ -97,6 +117,7 @@ def _clean_tags(tags: list[str]) -> list[str]:
 
 UtcDatetime = Annotated[datetime, AfterValidator(as_utc)]
 """An instant that leaves as ISO 8601 ending in `Z`, whatever zone it was read in."""
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
 Title = Annotated[
     str,
     Text(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),
@@ -112,8 +133,12 @@ _DescriptionText = Annotated[str, Text(max_length=DESCRIPTION_MAX)]
 Description = Annotated[
     _DescriptionText, AfterValidator(storable), null_means("", _DescriptionText)
 ]
-DueDate = Annotated[UtcDatetime | None, BeforeValidator(_date_text)]
-"""A time with a zone, without one (UTC), or a date alone (midnight UTC); "" is null."""
+DueDate = Annotated[
+    date | None,
+    WrapValidator(_due_date),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}),
+]
+"""A date alone is a `date`; a time, with a zone or in UTC, is a `datetime` in UTC; "" is null."""
 Tags = Annotated[
     list[str],
     AfterValidator(_clean_tags),

@@ -1,36 +1,24 @@
 """Tasks as answers show them."""
 
-from enum import StrEnum
-from typing import Annotated
+from pydantic import BaseModel
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
-
-from backend.models import (
-    Priority,
-    Recurrence,
-)
-from backend.schemas.fields import UtcDatetime, null_means
-
-
-def _stored_as(known: type[StrEnum], default: StrEnum) -> BeforeValidator:
-    """Read a stored word in any case; the UI crashes on one it does not know."""
-    return BeforeValidator(lambda value: known.__members__.get(str(value).upper(), default))
+from backend.models import Priority, Recurrence
+from backend.schemas.fields import UtcDatetime
 
 
 class TaskResponse(BaseModel):
-    """A task as the client sees it; rows of the earlier backend are read leniently."""
-
-    model_config = ConfigDict(from_attributes=True)
+    """A task as the client sees it."""
 
     id: int
     user_id: str
     title: str
-    description: Annotated[str, null_means("")]
+    description: str
     completed: bool
-    priority: Annotated[Priority, _stored_as(Priority, Priority.MEDIUM)]
+    priority: Priority
     due_date: UtcDatetime | None
-    tags: Annotated[list[str], null_means([])]
-    recurrence_pattern: Annotated[Recurrence, _stored_as(Recurrence, Recurrence.NONE)]
+    """Of a task that is due on a day, noon of that day."""
+    tags: list[str]
+    recurrence_pattern: Recurrence
     created_at: UtcDatetime
     updated_at: UtcDatetime
 
@@ -38,3 +26,6 @@ class TaskResponse(BaseModel):
 class TaskList(BaseModel):
     tasks: list[TaskResponse]
     total: int
+    """All that match, also where fewer are listed."""
+    next: str | None
+    """The cursor of the following page; null at the end."""

@@ -1,40 +1,72 @@
-"""When a recurring task comes round again."""
+"""When a recurring task comes round again, by the calendar and the clock of its time zone."""
 
 from calendar import monthrange
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
+from typing import NamedTuple
 
 from backend.models import Recurrence
 
 _PERIODS = {Recurrence.DAILY: timedelta(days=1), Recurrence.WEEKLY: timedelta(days=7)}
 
 
-def series_day(due: datetime | None, pattern: Recurrence, day: int | None) -> int | None:
-    """The day of the month, 1 to 31, that a monthly series means; None for any other.
+class Occurrence(NamedTuple):
+    """One of a series: when it is due, and what the series means where that is not it.
 
-    `day` is what the series is known to mean; without it, it means the day of `due` in UTC.
+    A series on the 31st is due on the 28th of February, and one at half past two an hour later
+    where the clock is put forward at two.
     """
-    if pattern is not Recurrence.MONTHLY or due is None:
-        return None
-    return day or due.astimezone(UTC).day
+
+    due: datetime
+    day: int | None = None
+    """The day of the month, 1 to 31, of a monthly series."""
+    at: time | None = None
+    """The time of day that the clock skipped."""
 
 
-def next_due(due: datetime, pattern: Recurrence, day: int | None = None) -> datetime:
-    """`due`, an aware time, plus one period of `pattern` in UTC, however long past it is.
+def next_occurrence(last: Occurrence, pattern: Recurrence, zone: tzinfo = UTC) -> Occurrence:
+    """The one after `last`: a period of `pattern` on, in `zone`, however long past that is.
 
-    `day` is the `series_day` where `due` was cut to the end of a shorter month; a month
-    without that day gives its last one.
+    What `last` means besides its due date counts only where it explains it: a date that was
+    changed by other means, or counted in another zone, begins the series anew.
 
     Raises:
         OverflowError: the next time is after the year 9999; the series ends.
     """
-    due = due.astimezone(UTC)
-    if pattern is Recurrence.MONTHLY:
-        return _next_month(due, day or due.day)
-    return due + _PERIODS[pattern]
+    if not _has_year(last.due, zone):
+        zone = UTC
+    local = last.due.astimezone(zone)
+    at = local.time()
+    if last.at is not None and _instant(local.date(), last.at, zone) == last.due:
+        at = last.at
+    day = _meant_day(local.date(), last.day) if pattern is Recurrence.MONTHLY else None
+    following = _next_day(local.date(), pattern, day)
+    due = _instant(following, at, zone)
+    skipped = due.astimezone(zone).time() != at
+    return Occurrence(due, day, at if skipped else None)
 
 
-def _next_month(due: datetime, day: int) -> datetime:
-    year, month = (due.year + 1, 1) if due.month == 12 else (due.year, due.month + 1)
+def _has_year(due: datetime, zone: tzinfo) -> bool:
+    """Whether the year of `due` in `zone` is one that can be written."""
+    try:
+        due.astimezone(zone)
+    except OverflowError:
+        return False
+    return True
+
+
+def _instant(day: date, at: time, zone: tzinfo) -> datetime:
+    return datetime.combine(day, at.replace(fold=0), zone).astimezone(UTC)
+
+
+def _meant_day(day: date, meant: int | None) -> int:
+    cut = day.day == monthrange(day.year, day.month)[1]
+    return meant if meant is not None and cut and meant > day.day else day.day
+
+
+def _next_day(day: date, pattern: Recurrence, meant: int | None) -> date:
+    if meant is None:
+        return day + _PERIODS[pattern]
+    year, month = (day.year + 1, 1) if day.month == 12 else (day.year, day.month + 1)
     if year > MAXYEAR:
         raise OverflowError("after the year 9999")
-    return due.replace(year=year, month=month, day=min(day, monthrange(year, month)[1]))
+    return date(year, month, min(meant, monthrange(year, month)[1]))

@@ -124,7 +124,7 @@ async def test_the_fixed_part_of_the_prompt_comes_first_and_the_day_last(
     assert call.system_instructions == INSTRUCTIONS
     context = str(given(model)[-2].get("content"))
     assert "Today is" in context
-    assert '"Pay rent", "2031-05-01T00:00:00Z"]' in context
+    assert '"Pay rent", "2031-05-01"]' in context
 
 
 async def test_the_prompt_lists_thirty_open_tasks_and_counts_the_rest(

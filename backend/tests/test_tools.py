@@ -55,9 +55,9 @@ async def test_add_task_returns_the_new_task(
         "flat",
         "high",
     )
-    assert (result["due_date"], result["status"]) == ("2031-05-01T00:00:00Z", "pending")
+    assert (result["due_date"], result["status"]) == ("2031-05-01", "pending")
     task = (await alice.get(f"/api/tasks/{result['task_id']}")).json()
-    assert task["due_date"] == "2031-05-01T00:00:00Z"
+    assert task["due_date"] == "2031-05-01T12:00:00Z"
 
 
 async def test_null_and_empty_arguments_count_as_not_given(
@@ -71,7 +71,7 @@ async def test_null_and_empty_arguments_count_as_not_given(
         alice, model, "update_task", {"task_id": kept["id"], "title": "Pay rent", **nothing}
     )
     assert (changed["title"], changed["description"]) == ("Pay rent", "flat")
-    assert (changed["due_date"], changed["priority"]) == ("2031-05-01T00:00:00Z", "high")
+    assert (changed["due_date"], changed["priority"]) == ("2031-05-01", "high")
 
 
 async def test_list_tasks_shows_the_persons_own_newest_first(
@@ -140,7 +140,7 @@ async def test_completing_a_recurring_task_makes_one_next_occurrence(
     await use(alice, model, "complete_task", {"task_id": task["id"]})
     pending = (await alice.get("/api/tasks?completed=false")).json()["tasks"]
     assert [(task["title"], task["due_date"]) for task in pending] == [
-        ("Rent", "2031-02-28T00:00:00Z")
+        ("Rent", "2031-02-28T12:00:00Z")
     ]
 
 
@@ -274,17 +274,21 @@ async def test_a_failed_call_leaves_the_others_of_its_turn_alone(
 async def test_a_fault_of_our_own_is_an_internal_error_and_changes_nothing(
     alice: httpx.AsyncClient,
     model: ScriptedModel,
+    alice_id: str,
     sessions: Sessions,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monthly = {"due_date": "2031-01-31", "recurrence_pattern": "monthly"}
     task = await task_of(alice, "secret words", **monthly)
+    # so that making the next occurrence fails
+    no_next = f"CHECK (previous_id IS NULL OR user_id <> '{alice_id}')"
     async with sessions.begin() as session:
-        # a row that no rule of ours lets in, so that making the next occurrence fails
         connection = await session.connection()
-        broken = text("UPDATE tasks SET recurrence_day = -3 WHERE id = :id")
-        await connection.execute(broken, {"id": task["id"]})
+        await connection.execute(text(f"ALTER TABLE tasks ADD CONSTRAINT no_next {no_next}"))
     result = await use(alice, model, "complete_task", {"task_id": task["id"]})
+    async with sessions.begin() as session:
+        connection = await session.connection()
+        await connection.execute(text("ALTER TABLE tasks DROP CONSTRAINT no_next"))
     assert result["error_code"] == "INTERNAL_ERROR"
     assert (await alice.get(f"/api/tasks/{task['id']}")).json()["completed"] is False
     assert [record.message for record in caplog.records if record.exc_info] == ["tool failed"]

@@ -8,7 +8,6 @@ the process's places only while it works.
 import asyncio
 import logging
 from functools import partial
-from zoneinfo import ZoneInfo
 
 from psycopg.errors import UniqueViolation
 
@@ -30,7 +29,8 @@ from backend.journal.requests import Answer, TurnRequest
 from backend.journal.statements import LEASE
 from backend.journal.turns import Turn
 from backend.models import utc_now
-from backend.tasks import rules as tasks
+from backend.tasks.listing import ask_open_tasks, read_open_tasks
+from backend.time_zones import zone_of
 from backend.turns.admission import Place
 from backend.turns.channels import Channel
 from backend.turns.closing import Ended, close_run, note_untaken, settle
@@ -173,10 +173,10 @@ async def _look(
 ) -> tuple[Turn, str] | Answer | Busy:
     """What `begin_or_resume` says, and with a turn the day's context, in one transaction."""
     settings = runtime.settings
-    now = utc_now().astimezone(ZoneInfo(request.zone))
+    now = utc_now()
     async with runtime.sessions.begin() as session:
         lock_user(session, user_id)
-        listed = tasks.ask_open_tasks(session, user_id, OPEN_TASKS_SHOWN, now)
+        listed = ask_open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, request.zone)
         begun = await begin_or_resume(
             session,
             user_id,
@@ -188,7 +188,10 @@ async def _look(
         )
         if not isinstance(begun, Turn):
             return begun
-        return begun, day_context(now, tasks.as_open_tasks(await listed))
+        open_tasks = read_open_tasks(await listed, now, request.zone)
+        begun.zone = open_tasks.zone
+        here = now.astimezone(zone_of(open_tasks.zone))
+        return begun, day_context(here, open_tasks)
 
 
 async def _carry_out(

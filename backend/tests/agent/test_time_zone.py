@@ -1,5 +1,6 @@
 """The person's time zone: which day it is there, and what is overdue by it."""
 
+import asyncio
 import re
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,8 +12,7 @@ from agents.testing import ScriptedModel
 from backend.agent.prompt import INSTRUCTIONS, day_context
 from backend.database import Sessions
 from backend.models import utc_now
-from backend.tasks import rules as tasks
-from backend.tasks.rules import OpenTasks
+from backend.tasks.listing import OpenTasks, open_tasks
 from backend.tests.conftest import Run
 from backend.tests.support.scripting import given, says
 from backend.tests.support.task_calls import add, toggle
@@ -47,12 +47,61 @@ async def test_today_is_the_day_where_the_person_is(
 async def test_near_midnight_the_days_differ_and_so_do_the_weekdays() -> None:
     moment = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
     lines = {
-        zone: day_context(moment.astimezone(ZoneInfo(zone)), OpenTasks([], 0, 0)).splitlines()[1]
+        zone: day_context(
+            moment.astimezone(ZoneInfo(zone)), OpenTasks([], 0, 0, None)
+        ).splitlines()[1]
         for zone in ("Europe/Berlin", "America/New_York", "UTC")
     }
     assert lines["Europe/Berlin"].startswith("Today is Friday, 2027-01-01;")
     assert lines["America/New_York"].startswith("Today is Thursday, 2026-12-31;")
     assert lines["UTC"].endswith("time zone is UTC, where it is UTC+00:00 now.")
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ("europe/berlin", "Europe/Berlin"),
+        ("AMERICA/NEW_YORK", "America/New_York"),
+        ("Asia/Calcutta", "Asia/Calcutta"),
+        ("US/Pacific", "US/Pacific"),
+        ("Europe/Kiev", "Europe/Kiev"),
+        ("etc/gmt-14", "Etc/GMT-14"),
+        ("gmt", "GMT"),
+        ("Etc/Unknown", "UTC"),
+        ("etc/unknown", "UTC"),
+    ],
+)
+async def test_a_zone_is_read_as_browsers_send_it(
+    alice: httpx.AsyncClient, model: ScriptedModel, sent: str, meant: str
+) -> None:
+    assert f"time zone is {meant}," in await told(alice, model, **{"X-Timezone": sent})
+
+
+async def test_the_zone_that_was_named_last_counts_where_none_is(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    for zone in FAR:
+        await told(alice, model, **{"X-Timezone": zone})
+        for headers in ({}, {"X-Timezone": "Etc/Unknown"}, {"X-Timezone": " "}):
+            assert f"time zone is {zone}," in await told(alice, model, **headers)
+    await alice.post("/api/tasks", json={"title": "x"}, headers={"X-Timezone": "Asia/Tokyo"})
+    assert "time zone is Asia/Tokyo," in await told(alice, model)
+    assert "time zone is UTC," in await told(bob, model)
+
+
+async def test_two_turns_at_once_may_both_name_a_zone(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([says("Hello.")] * 6)
+    answers = await asyncio.gather(
+        *(
+            alice.post(
+                "/api/chat", json={"message": f"hello {n}"}, headers={"X-Timezone": FAR[n % 2]}
+            )
+            for n in range(6)
+        )
+    )
+    assert {answer.status_code for answer in answers} == {200}
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Timezone": ""}, {"X-Timezone": " "}])
@@ -65,7 +114,7 @@ async def test_without_a_zone_it_is_utc(
 @pytest.mark.parametrize(
     "zone",
     [
-        *("Berlin", "europe/berlin", "+02:00", "Europe", "Europe/", "localtime", "Factory"),
+        *("Berlin", "+02:00", "Europe", "Europe/", "localtime", "Factory"),
         *("../../etc/passwd", "/etc/localtime", "Europe/../UTC", "Europe\\Berlin", "zone.tab"),
         *("posix/UTC", "x" * 4000, "U\u00e9", "Europe/Berlin, UTC", "null"),
     ],
@@ -142,7 +191,7 @@ async def test_the_offline_model_counts_from_the_persons_day(
 async def counted(own_sessions: Sessions, user_id: str, zone: str, moment: str) -> OpenTasks:
     now = datetime.fromisoformat(moment).replace(tzinfo=ZoneInfo(zone))
     async with own_sessions() as session:
-        return await tasks.open_tasks(session, user_id, 1, now)
+        return await open_tasks(session, user_id, 1, now.astimezone(UTC), zone)
 
 
 async def test_open_and_overdue_tasks_are_counted_beyond_those_that_are_listed(

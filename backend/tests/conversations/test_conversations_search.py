@@ -27,6 +27,33 @@ async def test_a_search_finds_titles_and_messages_and_nothing_else(
     assert await listed(alice, q="coffee") == []
 
 
+SAME = [
+    ("STRASSE", "straße", True),
+    ("Große Straße", "GROSSE STRASSE", True),
+    ("ΟΔΟΣ", "οδος", True),
+    ("οδός ΌΔΟΣ", "όδος", True),
+    ("İstanbul", "istanbul", True),
+    ("Cafe\u0301", "café", True),
+    ("Café", "CAFE\u0301", True),
+    ("ÄPFEL", "äpfel", True),
+    ("ХЛЕБ", "хлеб", True),
+    ("ﾊﾟﾝを買う", "パン", True),
+    ("パン", "ﾊﾟﾝ", True),
+    ("ＡＢＣ　１２", "abc 12", True),
+    ("ﬁnish", "FINISH", True),
+    ("ซื้อข้าวผัด", "ข้าว", True),
+    ("ຊື້ເຂົ້າ", "ເຂົ້າ", True),
+    ("ဈေးသွားမယ်", "သွား", True),
+    ("ទៅ\u200bផ្សារ", "ទៅផ្សារ", True),
+    ("می\u200cخواهم", "میخواهم", True),
+    ("co\u00adoperate", "cooperate", True),
+    ("한글".encode().decode(), "\u1112\u1161\u11ab글", True),
+    ("買牛奶", "牛奶", True),
+    ("人々", "人々", True),
+]
+"""What a reader takes for the same, in searches of tasks and of conversations."""
+
+
 @pytest.mark.parametrize(
     ("said", "wanted", "found"),
     [
@@ -59,6 +86,12 @@ async def test_a_search_finds_titles_and_messages_and_nothing_else(
         ("anything", "* ! & | ( ) : ' \\", False),
         ("anything", "…", False),
         ("line\none\ttab", "one tab", True),
+        *SAME,
+        *[(said, f"{wanted}z", False) for said, wanted, _ in SAME],
+        ("東京都", "京都", True),
+        ("京から都へ", "京都", False),
+        ("ไม่ซื้อข้าว", "ข้าว", True),
+        ("วาขา้", "ข้าว", False),
     ],
 )
 async def test_all_words_are_looked_for_as_beginnings_of_words(
@@ -155,8 +188,10 @@ async def test_owners_whose_ids_end_alike_or_hold_odd_characters_are_kept_apart(
         "İ" * 30_000,
         "-" * 100_000,
         "word " * 100_000,
+        "ﷺ" * 30_000,
+        "".join(f"\u0e01{chr(0x3131 + number % 90)}ﷺ" for number in range(10_000)),
     ],
-    ids=["ideographs", "letters", "one word", "grows", "no word", "long"],
+    ids=["ideographs", "letters", "one word", "grows", "no word", "long", "unfolds", "mixed"],
 )
 async def test_no_text_is_too_much_for_the_search_to_be_saved(
     sessions: Sessions, answer: str

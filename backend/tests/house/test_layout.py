@@ -16,7 +16,16 @@ BACKEND = Path(__file__).parents[2]
 CHECKOUT = BACKEND.parent
 
 FLOORS = (
-    ("config", "settings", "models", "errors", "chat_errors", "text_search"),
+    (
+        "config",
+        "settings",
+        "models",
+        "errors",
+        "chat_errors",
+        "text_search",
+        "time_zones",
+        "columns",
+    ),
     ("database", "postgres", "schemas"),
     ("auth", "identity", "rate_limiter", "limits", "web"),
     ("conversations", "tasks"),

@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 from backend.database import SCHEMA_VERSION, VERSION_TABLE, create_db_and_tables, is_ready
 from backend.postgres.fitness import Unfit
 from backend.postgres.migrations import alembic_config
+from backend.postgres.migrations.versions.v0008_search import make_search_functions
 from backend.tests.support.databases import (
     MakeDatabase,
     MakePool,
@@ -32,6 +33,7 @@ async def test_the_migrated_schema_is_that_of_the_models(
 ) -> None:
     url = await make_database()
     async with engine_on(url) as engine, engine.begin() as connection:
+        await connection.run_sync(make_search_functions)  # which the indexes name
         await connection.run_sync(SQLModel.metadata.create_all)
     assert await catalog(database_url) == await catalog(url)
 

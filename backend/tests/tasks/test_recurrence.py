@@ -1,17 +1,21 @@
 """A recurring task comes round once, on the right day, whoever completes it how often."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta, timezone
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backend.database import Sessions
 from backend.errors import TaskNotFound
 from backend.models import ID_MAX, Recurrence
 from backend.tasks import rules as tasks
-from backend.tasks.recurrence import next_due
+from backend.tasks.recurrence import Occurrence, next_occurrence
 from backend.tests.support.task_calls import add, change, listed, toggle
 
 DAILY, WEEKLY, MONTHLY = Recurrence.DAILY, Recurrence.WEEKLY, Recurrence.MONTHLY
@@ -21,40 +25,113 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
+def following(
+    due: str, pattern: Recurrence, zone: str = "UTC", day: int | None = None, times: int = 1
+) -> str:
+    """When a series is due `times` on, by its own clock; `due` too is told by it."""
+    clock = ZoneInfo(zone)
+    last = Occurrence(datetime.fromisoformat(due).replace(tzinfo=clock).astimezone(UTC), day)
+    for _ in range(times):
+        last = next_occurrence(last, pattern, clock)
+    return last.due.astimezone(clock).isoformat(timespec="minutes")[:16]
+
+
 @pytest.mark.parametrize(
     ("due", "pattern", "day", "expected"),
     [
         ("2026-02-28T09:30", DAILY, None, "2026-03-01T09:30"),
-        ("2025-12-31", DAILY, None, "2026-01-01"),
-        ("2026-12-28", WEEKLY, None, "2027-01-04"),
-        ("2020-01-01", DAILY, None, "2020-01-02"),
-        ("2026-01-15", MONTHLY, None, "2026-02-15"),
-        ("2026-12-15", MONTHLY, None, "2027-01-15"),
+        ("2025-12-31T00:00", DAILY, None, "2026-01-01T00:00"),
+        ("2026-12-28T00:00", WEEKLY, None, "2027-01-04T00:00"),
+        ("2020-01-01T00:00", DAILY, None, "2020-01-02T00:00"),
+        ("2026-01-15T00:00", MONTHLY, None, "2026-02-15T00:00"),
+        ("2026-12-15T00:00", MONTHLY, None, "2027-01-15T00:00"),
         ("2026-01-31T23:59", MONTHLY, None, "2026-02-28T23:59"),
-        ("2028-01-31", MONTHLY, None, "2028-02-29"),
-        ("2026-02-28", MONTHLY, 31, "2026-03-31"),
-        ("2026-03-31", MONTHLY, 31, "2026-04-30"),
-        ("2026-02-28", MONTHLY, 29, "2026-03-29"),
-        ("2026-02-28", MONTHLY, None, "2026-03-28"),
-        ("9999-11-30", MONTHLY, 31, "9999-12-31"),
-        ("9999-12-30", DAILY, None, "9999-12-31"),
+        ("2028-01-31T00:00", MONTHLY, None, "2028-02-29T00:00"),
+        ("2026-02-28T00:00", MONTHLY, 31, "2026-03-31T00:00"),
+        ("2026-03-31T00:00", MONTHLY, 31, "2026-04-30T00:00"),
+        ("2026-02-28T00:00", MONTHLY, 29, "2026-03-29T00:00"),
+        ("2028-02-29T00:00", MONTHLY, 30, "2028-03-30T00:00"),
+        ("2026-02-28T00:00", MONTHLY, None, "2026-03-28T00:00"),
+        # a day that the due date does not come from, as after a change by other means
+        ("2026-02-15T00:00", MONTHLY, 31, "2026-03-15T00:00"),
+        ("9999-11-30T00:00", MONTHLY, 31, "9999-12-31T00:00"),
+        ("9999-12-30T00:00", DAILY, None, "9999-12-31T00:00"),
     ],
 )
 def test_a_due_date_moves_by_one_period(
     due: str, pattern: Recurrence, day: int | None, expected: str
 ) -> None:
-    assert next_due(at(due), pattern, day) == at(expected)
+    assert following(due, pattern, day=day) == expected
+
+
+@pytest.mark.parametrize(
+    ("due", "pattern", "zone", "times", "expected"),
+    [
+        ("2026-03-01T09:00", MONTHLY, "Pacific/Auckland", 1, "2026-04-01T09:00"),
+        ("2026-01-31T08:00", MONTHLY, "Australia/Sydney", 1, "2026-02-28T08:00"),
+        ("2026-01-31T08:00", MONTHLY, "Australia/Sydney", 3, "2026-04-30T08:00"),
+        ("2026-01-31T08:00", MONTHLY, "Australia/Sydney", 4, "2026-05-31T08:00"),
+        ("2026-03-28T09:00", DAILY, "Europe/Berlin", 1, "2026-03-29T09:00"),
+        ("2026-10-24T09:00", DAILY, "Europe/Berlin", 2, "2026-10-26T09:00"),
+        ("2026-03-25T23:30", WEEKLY, "America/New_York", 40, "2026-12-30T23:30"),
+        # half past two is skipped that night, and is half past two again the night after
+        ("2026-03-28T02:30", DAILY, "Europe/Berlin", 1, "2026-03-29T03:30"),
+        ("2026-03-28T02:30", DAILY, "Europe/Berlin", 2, "2026-03-30T02:30"),
+        ("2026-02-28T02:30", MONTHLY, "America/New_York", 1, "2026-03-28T02:30"),
+        ("2026-02-08T02:30", MONTHLY, "America/New_York", 1, "2026-03-08T03:30"),
+        ("2026-02-08T02:30", MONTHLY, "America/New_York", 2, "2026-04-08T02:30"),
+        ("2026-10-25T02:30", DAILY, "Europe/Berlin", 1, "2026-10-26T02:30"),
+        ("2026-04-04T23:45", DAILY, "Australia/Lord_Howe", 2, "2026-04-06T23:45"),
+        ("2024-02-29T12:00", MONTHLY, "Asia/Kathmandu", 12, "2025-02-28T12:00"),
+        ("2024-02-29T12:00", MONTHLY, "Asia/Kathmandu", 13, "2025-03-29T12:00"),
+    ],
+)
+def test_a_series_keeps_its_day_and_its_hour_by_its_own_clock(
+    due: str, pattern: Recurrence, zone: str, times: int, expected: str
+) -> None:
+    assert following(due, pattern, zone, times=times) == expected
+
+
+ZONES = st.sampled_from(
+    [
+        *("UTC", "Europe/Berlin", "America/New_York", "Australia/Sydney", "Australia/Lord_Howe"),
+        *("Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu", "America/St_Johns"),
+        *("Africa/Casablanca", "America/Santiago", "Pacific/Chatham", "Asia/Tehran"),
+    ]
+)
+
+
+@given(
+    st.datetimes(datetime(2020, 1, 1), datetime(2036, 12, 31)),  # noqa: DTZ001
+    st.sampled_from([DAILY, WEEKLY, MONTHLY]),
+    ZONES,
+)
+def test_a_series_is_due_each_period_by_its_own_clock_and_never_drifts(
+    start: datetime, pattern: Recurrence, zone: str
+) -> None:
+    clock = ZoneInfo(zone)
+    last = Occurrence(start.replace(tzinfo=clock).astimezone(UTC))
+    first = last.due.astimezone(clock).replace(tzinfo=None)
+    for number in range(1, 15):
+        before, last = last, next_occurrence(last, pattern, clock)
+        day = last.due.astimezone(clock).date()
+        assert last.due > before.due
+        if pattern is MONTHLY:
+            years, month = divmod(first.month - 1 + number, 12)
+            assert (day.year, day.month) == (first.year + years, month + 1)
+            assert day.day == min(first.day, monthrange(day.year, day.month)[1])
+        else:
+            days = number if pattern is DAILY else 7 * number
+            assert day == first.date() + timedelta(days)
+        meant = datetime.combine(day, first.time(), clock).astimezone(UTC)
+        assert last.due == meant
 
 
 @pytest.mark.parametrize("pattern", [DAILY, WEEKLY, MONTHLY])
-def test_a_series_ends_with_the_year_9999(pattern: Recurrence) -> None:
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_a_series_ends_with_the_year_9999(pattern: Recurrence, zone: str) -> None:
     with pytest.raises(OverflowError):
-        next_due(at("9999-12-31"), pattern)
-
-
-def test_a_month_is_counted_in_utc() -> None:
-    late_in_january = datetime(2026, 2, 1, 1, tzinfo=timezone(timedelta(hours=5)))
-    assert next_due(late_in_january, MONTHLY) == at("2026-02-28T20:00")
+        next_occurrence(Occurrence(at("9999-12-31T13:00")), pattern, ZoneInfo(zone))
 
 
 async def complete_in_turn(client: httpx.AsyncClient, task: Any, times: int) -> list[str]:

@@ -1,0 +1,41 @@
+"""Kinds of columns and indexes, for the tables in `backend.models`."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, String, text
+
+from backend.text_search import search_terms
+
+
+def identity() -> Column[int]:
+    return Column(BigInteger, Identity(), primary_key=True)
+
+
+def instant(*, default: str | None = None, nullable: bool = False) -> Column[datetime]:
+    return Column(
+        DateTime(timezone=True),
+        nullable=nullable,
+        server_default=text(default) if default else None,
+    )
+
+
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, postgresql_where=text(where))
+
+
+def search_index(name: str, column: str, where: str) -> Index:
+    return Index(
+        name,
+        text(search_terms(column)),
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+        postgresql_where=text(where),
+    )
+
+
+def word(length: int) -> Column[str]:
+    return Column(String(length), nullable=True)
+
+
+def count() -> Column[int]:
+    return Column(BigInteger, nullable=True)
