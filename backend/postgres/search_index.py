@@ -30,43 +30,52 @@ _INDEXES = {
     if index.name and index.name.endswith("_search")
 }
 _STATE = text("""
-    SELECT index.indisvalid, EXISTS (
+    SELECT name, index.indisvalid IS TRUE AS there, EXISTS (
         SELECT FROM pg_stat_progress_create_index WHERE index_relid = index.indexrelid
-    ) AS being_made FROM pg_index AS index WHERE index.indexrelid = to_regclass(:name)
+    ) AS being_made
+    FROM unnest(CAST(:names AS text[])) AS name
+    LEFT JOIN pg_index AS index ON index.indexrelid = to_regclass(name)
 """)
 
 
 @asynccontextmanager
-async def keep_search_indexes(pool: Pool) -> AsyncIterator[None]:
-    """See to it that the indexes come to be while the service runs."""
-    building = asyncio.create_task(_until_there(pool))
+async def keep_search_indexes(pool: Pool) -> AsyncIterator[asyncio.Task[None] | None]:
+    """See to it that the indexes come to be while the service runs; one query where they are.
+
+    Gives what makes them; None where there is nothing to be made.
+    """
+    making = asyncio.create_task(_until_there(pool)) if await look(pool) else None
     try:
-        yield
+        yield making
     finally:
-        building.cancel()
-        with suppress(asyncio.CancelledError):
-            await building
+        if making is not None:
+            making.cancel()
+            with suppress(asyncio.CancelledError):
+                await making
+
+
+async def look(pool: Pool) -> dict[str, bool]:
+    """The indexes that are not there, and whether another replica is making them."""
+    async with Session(pool, autocommit=True) as session:
+        rows = await session.execute(_STATE, {"names": list(_INDEXES)})
+    return {row.name: row.being_made for row in rows if not row.there}
 
 
 async def _until_there(pool: Pool) -> None:
     while True:
         try:
-            if all([await make_index(pool, name) for name in _INDEXES]):
+            for name, being_made in (missing := await look(pool)).items():
+                if not being_made:
+                    await _make(pool, name)
+            if not missing:
                 return
         except (Error, SQLAlchemyError, OSError, TimeoutError) as error:
             logger.warning("search index not made yet: %s", type(error).__name__)
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def make_index(pool: Pool, name: str) -> bool:
-    """Make an index of the search unless it is there; false while another is making it.
-
-    Writers go on meanwhile. What an interrupted try has left is no good, and goes first.
-    """
-    async with Session(pool, autocommit=True) as session:
-        found = (await session.execute(_STATE, {"name": name})).one_or_none()
-    if found is not None and (found.indisvalid or found.being_made):
-        return bool(found.indisvalid)
+async def _make(pool: Pool, name: str) -> None:
+    """Make an index while others write; what an interrupted try has left is no good."""
     logger.warning("making %s; searches are slower until it is there", name)
     async with open_engine(pool.address) as engine, engine.connect() as connection:
         alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -75,4 +84,3 @@ async def make_index(pool: Pool, name: str) -> bool:
         await alone.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
         await alone.exec_driver_sql(create.replace("INDEX", "INDEX CONCURRENTLY", 1))
     logger.warning("%s is there", name)
-    return True

@@ -13,10 +13,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     Text,
     and_,
     bindparam,
     case,
+    cast,
     func,
     not_,
     null,
@@ -179,10 +181,9 @@ def _setting(names: frozenset[str]) -> ReturningUpdate[*tuple[Any, ...]]:
     schedule = [name for name in ("due_date", "recurrence_pattern") if name in names]
     if not schedule:
         return _CHANGE.values(new)
-    same = [_row[name].is_not_distinct_from(new[name]) for name in schedule]
+    same = [_row[name].is_not_distinct_from(cast(new[name], _row[name].type)) for name in schedule]
     if "due_date" in names:
-        day = and_(new["due_is_date"].is_not(None), new["due_is_date"] != _DATE_ALONE)
-        same.append(func.coalesce(not_(day), True))
+        same.append(func.coalesce(cast(new["due_is_date"], Boolean) == _DATE_ALONE, True))
     kept = and_(*same)
     series = {
         "recurrence_day": case((kept, _row.recurrence_day)),
