@@ -7,159 +7,42 @@ turn. Each call is one transaction: the task changed and the call recorded, or n
 import copy
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from agents import FunctionTool, Tool
 from agents.strict_schema import ensure_strict_json_schema
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from backend.agent.arguments import WholeNumber, read_arguments, reasons, recordable
+from backend.agent import task_tools
+from backend.agent.arguments import read_arguments, reasons, recordable
+from backend.agent.context.tokens import at_most
+from backend.agent.context.truncate import shown
 from backend.agent.events import Telling
 from backend.agent.prompt import TOO_MANY_CALLS
 from backend.agent.signatures import (
-    LIST_MAX,
     AddTask,
     CompleteTask,
     DeleteTask,
     ListTasks,
     UpdateTask,
 )
+from backend.agent.task_tools import Caller, Result, Run
 from backend.agent.wire.exchange import Reasoning, bounded
-from backend.conversations.tool_calls import CALLS_MAX, ToolCall, Undo
+from backend.conversations.tool_calls import (
+    CALLS_MAX,
+    LIST_LEAST_BYTES,
+    LIST_MAX_BYTES,
+    LISTS_MAX_BYTES,
+    RECORD_MAX_BYTES,
+    ToolCall,
+    dump_calls,
+)
 from backend.database import Session
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
 from backend.journal.turns import Turn, TurnClosed, record_call
-from backend.journal.undo import changed, made
-from backend.schemas.fields import iso_utc
-from backend.tasks import rules as tasks
-from backend.tasks.dates import due_text
-from backend.tasks.fields import TaskCreate, TaskUpdate
-from backend.tasks.listing import TaskFilter, list_tasks
-from backend.tasks.stored import StoredTask
 
 logger = logging.getLogger(__name__)
-
-Result = dict[str, Any]
-Done = tuple[Result, Undo | None]
-"""What came of a call, and what it takes to undo it; None where it only looked."""
-
-
-class Caller(NamedTuple):
-    """Whose tasks a call is about, and in which transaction it is made."""
-
-    session: Session
-    user_id: str
-    zone: str | None = None
-    """The person's time zone by its name."""
-
-
-Run = Callable[[Caller, dict[str, Any]], Awaitable[Done]]
-
-
-async def _add_task(caller: Caller, given: dict[str, Any]) -> Done:
-    task = await tasks.add_task(
-        caller.session, caller.user_id, TaskCreate.model_validate(given), caller.zone
-    )
-    result = _summary(task) | {
-        "status": "pending",
-        "message": f'Added "{task.title}" as task {task.id}.',
-    }
-    return result, made(task)
-
-
-class _Filter(BaseModel):
-    status: Literal["all", "pending", "completed"] = "all"
-    search: str | None = None
-    limit: WholeNumber = Field(default=LIST_MAX, ge=1, le=LIST_MAX)
-
-
-async def _list_tasks(caller: Caller, given: dict[str, Any]) -> Done:
-    wanted = _Filter.model_validate(given)
-    completed = {"all": None, "pending": False, "completed": True}[wanted.status]
-    asked = TaskFilter(completed=completed, search=wanted.search or "")
-    page = await list_tasks(caller.session, caller.user_id, asked, limit=wanted.limit)
-    found, total = page.tasks, page.total
-    counted = "1 task" if total == 1 else f"{total} tasks"
-    rest = "." if total == len(found) else f"; these are the newest {len(found)}."
-    result = {
-        "success": True,
-        "tasks": [
-            {
-                "task_id": task.id,
-                "title": task.title,
-                "description": task.description,
-                "completed": task.completed,
-                "priority": task.priority,
-                "due_date": due_text(task.due),
-                "created_at": iso_utc(task.created_at),
-            }
-            for task in found
-        ],
-        "count": len(found),
-        "message": f"Found {counted}{rest}",
-    }
-    return result, None
-
-
-class _Reference(BaseModel):
-    task_id: WholeNumber
-
-
-async def _complete_task(caller: Caller, given: dict[str, Any]) -> Done:
-    task_id = _Reference.model_validate(given).task_id
-    before = await tasks.lock_task(caller.session, caller.user_id, task_id)
-    task, following = await tasks.set_completed(
-        caller.session, caller.user_id, task_id, completed=True, zone=caller.zone
-    )
-    result = {
-        "success": True,
-        "task_id": task.id,
-        "title": task.title,
-        "status": "completed",
-        "completed_at": iso_utc(task.completed_at),
-        "message": f'Completed "{task.title}".',
-    }
-    return result, changed(before, task) + made(following)
-
-
-async def _delete_task(caller: Caller, given: dict[str, Any]) -> Done:
-    task_id = _Reference.model_validate(given).task_id
-    before = await tasks.lock_task(caller.session, caller.user_id, task_id)
-    task = await tasks.delete_task(caller.session, caller.user_id, task_id)
-    result = {
-        "success": True,
-        "task_id": task.id,
-        "title": task.title,
-        "message": f'Deleted "{task.title}".',
-    }
-    return result, changed(before, task)
-
-
-async def _update_task(caller: Caller, given: dict[str, Any]) -> Done:
-    task_id = _Reference.model_validate(given).task_id
-    changes = TaskUpdate.model_validate({k: v for k, v in given.items() if k != "task_id"})
-    if not changes.model_fields_set:
-        raise ValidationFailed("Nothing to change was given.")
-    before = await tasks.lock_task(caller.session, caller.user_id, task_id)
-    task = await tasks.update_task(caller.session, caller.user_id, task_id, changes, caller.zone)
-    result = _summary(task) | {
-        "updated_at": iso_utc(task.updated_at),
-        "message": f'Updated "{task.title}".',
-    }
-    return result, changed(before, task)
-
-
-def _summary(task: StoredTask) -> Result:
-    return {
-        "success": True,
-        "task_id": task.id,
-        "title": task.title,
-        "description": task.description,
-        "due_date": due_text(task.due),
-        "priority": task.priority,
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +72,11 @@ def _specify(arguments: type[BaseModel], name: str, run: Run) -> _Specification:
 
 
 TOOLS = (
-    _specify(AddTask, "add_task", _add_task),
-    _specify(ListTasks, "list_tasks", _list_tasks),
-    _specify(CompleteTask, "complete_task", _complete_task),
-    _specify(DeleteTask, "delete_task", _delete_task),
-    _specify(UpdateTask, "update_task", _update_task),
+    _specify(AddTask, "add_task", task_tools.add_task),
+    _specify(ListTasks, "list_tasks", task_tools.list_tasks),
+    _specify(CompleteTask, "complete_task", task_tools.complete_task),
+    _specify(DeleteTask, "delete_task", task_tools.delete_task),
+    _specify(UpdateTask, "update_task", task_tools.update_task),
 )
 
 
@@ -232,7 +115,8 @@ async def _call(
 ) -> str:
     if turn.stopped:
         raise TurnClosed
-    if len(turn.calls) >= CALLS_MAX:
+    recorded = at_most(dump_calls(turn.calls) or "")
+    if len(turn.calls) >= CALLS_MAX or recorded > RECORD_MAX_BYTES:
         return json.dumps(_failure(tool.template.name, ValidationFailed(TOO_MANY_CALLS)))
     given: dict[str, Any] = {}
     try:
@@ -243,6 +127,8 @@ async def _call(
     except Exception as error:
         await session.rollback()
         result, undo = _failure(tool.template.name, error), None
+    if undo is None:
+        result = _fit(result, recorded)
     call = ToolCall(tool=tool.template.name, args=recordable(given), result=result)
     if undo is not None:
         call["undo"] = undo
@@ -256,6 +142,16 @@ async def _call(
     if telling:
         telling.called(call)
     return json.dumps(result, ensure_ascii=False)
+
+
+def _fit(result: Result, recorded: int) -> Result:
+    """What only tells something, cut to what a record of `recorded` bytes has room for.
+
+    It is what the model is given too, so that it reads the same in every later turn.
+    """
+    room = max(LIST_LEAST_BYTES, min(LIST_MAX_BYTES, LISTS_MAX_BYTES - recorded))
+    fitting: Result = json.loads(shown(result, room, at_most))
+    return fitting
 
 
 def _done_before(turn: Turn, name: str, args: dict[str, Any]) -> Result | None:

@@ -32,13 +32,17 @@ DEAD = and_(
 )
 """Running by its own word, but its process has let the lease lapse."""
 
-SHOWN = or_(
-    messages.c.role == Role.USER,
-    and_(messages.c.role == Role.ASSISTANT, messages.c.status == MessageStatus.COMPLETE),
-    and_(
-        messages.c.role == Role.ASSISTANT,
-        messages.c.content != "",
-        or_(messages.c.status == MessageStatus.FAILED, DEAD),
+SHOWN = and_(
+    # an adopted row may have none
+    messages.c.content.is_not(None),
+    or_(
+        messages.c.role == Role.USER,
+        and_(messages.c.role == Role.ASSISTANT, messages.c.status == MessageStatus.COMPLETE),
+        and_(
+            messages.c.role == Role.ASSISTANT,
+            messages.c.content != "",
+            or_(messages.c.status == MessageStatus.FAILED, DEAD),
+        ),
     ),
 )
 _FIND_CONVERSATION = select(conversations.c.id).where(OWNED)

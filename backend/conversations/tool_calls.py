@@ -17,6 +17,14 @@ DEPTH_MAX = 40
 CALLS_MAX = 100
 """Calls of one turn at the most, all attempts and model calls together."""
 
+LIST_MAX_BYTES = 64_000
+"""Of a result that only tells something, as JSON in UTF-8: a hundred tasks with some notes."""
+LISTS_MAX_BYTES = 192_000
+"""Of a whole record, above which such a result is cut to `LIST_LEAST_BYTES`."""
+LIST_LEAST_BYTES = 2_000
+RECORD_MAX_BYTES = 512_000
+"""Of a record, above which no more calls are made."""
+
 type Undo = list[dict[str, Any]]
 """What a call changed, as plain values; empty where all was so already."""
 

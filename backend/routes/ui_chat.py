@@ -19,8 +19,9 @@ from backend.journal.standing import newest_turn
 from backend.models import Role
 from backend.rate_limiter import count_call, rate_limit
 from backend.routes.answering import AnswerRoute, ClientDep
-from backend.routes.chat import Key, StopBody, TimeZone
+from backend.routes.chat import Key, StopBody
 from backend.routes.event_stream import follow_turn, stream_turn
+from backend.routes.headers import TimeZone
 from backend.routes.runtime import RuntimeDep
 from backend.schemas.fields import iso_utc
 from backend.schemas.ui_chat import (
@@ -79,7 +80,7 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 
 
 async def _asked(
-    runtime: Runtime, user_id: str, body: UiChatRequest, key: str | None, zone: str
+    runtime: Runtime, user_id: str, body: UiChatRequest, key: str | None, zone: str | None
 ) -> TurnRequest:
     """The turn that the message asks for, under the client's names for it.
 
@@ -104,7 +105,7 @@ async def ui_chat(
     runtime: RuntimeDep,
     client: ClientDep,
     idempotency_key: Key = None,
-    time_zone: TimeZone = "UTC",
+    time_zone: TimeZone = None,
 ) -> Response:
     """The stream of the turn; the same message again while it is answered is the same stream."""
     try:

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from backend.agent.context.remembered import Remembered
+
 ITEM = 3
 """Tokens that frame an item, besides those of its values: OpenAI's rule for a message."""
 OTHERS_MARGIN = 1.3
 """By how much the vocabulary of another maker may need more tokens than the one counted with."""
 _PIECE = 50_000
 """Characters tokenized at once; the tokenizer refuses texts of more than 200,000 tokens."""
+_LONG = 300
+"""Characters from which on a text's tokens are remembered rather than counted again."""
+_counts: Remembered[int] = Remembered(20_000)
 _CL100K = ("gpt-4-", "gpt-3.5", "gpt-35")
 _O200K = ("gpt-4o", "gpt-4.1", "gpt-5", "gpt-oss", "chatgpt", "o1", "o3", "o4")
 
@@ -39,6 +44,11 @@ class Tokenizer:
 
     def count(self, text: str) -> int:
         """The tokens of `text`; what looks like a special token is text."""
+        if len(text) < _LONG:
+            return self._count(text)
+        return _counts.of(text, self, lambda: self._count(text))
+
+    def _count(self, text: str) -> int:
         pieces = (text[start : start + _PIECE] for start in range(0, len(text), _PIECE))
         encode = _encoding(self.encoding).encode_ordinary
         return math.ceil(self.margin * sum(len(encode(piece)) for piece in pieces))

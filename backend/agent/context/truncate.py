@@ -1,6 +1,6 @@
 """A tool's result as the model is given it: whole, or cut with a note that says what is missing.
 
-The record, and so the person, keeps the whole. What is left in depends on the result and the
+The record, and so the person, keeps more. What is left in depends on the result and the
 limit alone, so it is the same text in the run and in every later turn's history.
 """
 
@@ -8,7 +8,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from backend.agent.context.remembered import Remembered
 from backend.agent.context.tokens import at_most
+
+SURELY_LONGER = 16
+"""Bytes a token, above which a text is taken for longer without being counted."""
+
+
+CUTS_KEPT = 1000
+"""Cuts that a process remembers, each no longer than a result may be."""
+_cuts: Remembered[str] = Remembered(CUTS_KEPT)
 
 
 def shown(result: Any, limit: int, count: Callable[[str], int]) -> str:
@@ -18,12 +27,18 @@ def shown(result: Any, limit: int, count: Callable[[str], int]) -> str:
     of the text stands for all of it.
     """
     text = _dump(result)
-    if _fits(text, limit, count):
+    if at_most(text) <= limit:
+        return text
+    return _cuts.of(text, (limit, count), lambda: _cut(result, text, limit, count))
+
+
+def _cut(result: Any, text: str, limit: int, count: Callable[[str], int]) -> str:
+    if at_most(text) <= SURELY_LONGER * limit and count(text) <= limit:
         return text
     lists = {key: value for key, value in _entries(result) if isinstance(value, list) and value}
     if lists:
         key = max(lists, key=lambda name: at_most(_dump(lists[name])))
-        if cut := _first_entries(result, key, lambda each: _fits(each, limit, count)):
+        if cut := _first_entries(result, key, limit, count):
             return cut
     return _beginning(text, limit)
 
@@ -36,19 +51,32 @@ def _entries(result: Any) -> list[tuple[str, Any]]:
     return list(result.items()) if isinstance(result, dict) else []
 
 
-def _first_entries(result: dict[str, Any], key: str, fits: Callable[[str], bool]) -> str | None:
-    """As many entries of a list as fit, found by halves; None where none does."""
-    entries, best = result[key], None
-    low, high = 1, len(entries) - 1
-    while low <= high:
-        kept = (low + high) // 2
+def _first_entries(
+    result: dict[str, Any], key: str, limit: int, count: Callable[[str], int]
+) -> str | None:
+    """As many entries of a list as fit; None where none does.
+
+    Each is counted by itself, and what comes of them at the end: counted together they may be
+    less, and as good as never more.
+    """
+    entries = result[key]
+
+    def cut_to(kept: int) -> str:
         note = f"{len(entries) - kept} more {key} are left out here."
-        cut = _dump(result | {key: entries[:kept], "note": note})
-        if fits(cut):
-            low, best = kept + 1, cut
-        else:
-            high = kept - 1
-    return best
+        return _dump(result | {key: entries[:kept], "note": note})
+
+    kept, size = 0, count(cut_to(0))
+    for entry in entries[:-1]:
+        size += count(_dump(entry) + ", ")
+        if size > limit:
+            break
+        kept += 1
+    while kept:
+        cut = cut_to(kept)
+        if _fits(cut, limit, count):
+            return cut
+        kept -= 1
+    return None
 
 
 def _beginning(text: str, limit: int) -> str:

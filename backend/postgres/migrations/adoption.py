@@ -196,11 +196,15 @@ def _refer_to_conversations(connection: Connection) -> None:
 
 
 def _count_messages(connection: Connection) -> None:
-    """Count the messages of adopted conversations; by a function, since USING takes no query."""
+    """Count the messages of adopted conversations that are shown.
+
+    By a function, since USING takes no query.
+    """
     run = connection.exec_driver_sql
     run(
         "CREATE FUNCTION pg_temp.messages_in(bigint) RETURNS bigint LANGUAGE sql STABLE AS"
-        " 'SELECT count(*) FROM messages WHERE conversation_id = $1'"
+        " $$ SELECT count(*) FROM messages WHERE conversation_id = $1"
+        " AND role IN ('user', 'assistant') AND content IS NOT NULL $$"
     )
     run(
         "ALTER TABLE conversations ALTER message_count TYPE bigint"

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from psycopg import errors
 
+from backend import demo
 from backend.models import Message, Task
+from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import earlier_backend as earlier
 from backend.tests.support.adopting import (
     MakeEarlier,
@@ -138,3 +140,44 @@ async def test_recorded_calls_stay_the_text_they_were(make_earlier: MakeEarlier)
     assert none is None
     assert calls
     assert json.loads(calls) == json.loads(earlier.MESSAGES[1]["tool_calls_json"])
+
+
+async def test_what_no_reader_can_be_shown_is_left_out_and_not_counted(
+    make_earlier: MakeEarlier,
+) -> None:
+    url = await make_earlier(earlier.Form(chat=True))
+    await execute(
+        url,
+        'DROP TABLE IF EXISTS "user" CASCADE',
+        "ALTER TABLE conversations ADD COLUMN title varchar(20) NOT NULL DEFAULT 'New chat'",
+        "ALTER TABLE messages ALTER content DROP NOT NULL",
+        "ALTER TABLE messages ALTER role DROP NOT NULL",
+        "UPDATE conversations SET user_id = 'demo'",
+        "UPDATE messages SET user_id = 'demo'",
+        *(
+            "INSERT INTO messages (conversation_id, user_id, role, content, created_at)"
+            f" VALUES (1, 'demo', {role}, {content}, now())"
+            for role, content in (
+                ("'system'", "'You are'"),
+                ("'tool'", "'{}'"),
+                ("NULL", "'nobody''s'"),
+                ("'user'", "NULL"),
+                ("'assistant'", "NULL"),
+            )
+        ),
+    )
+    await adopt(url)
+    await adopt_again(url)
+    settings = make_settings(url, openai_model="offline")
+    async with running(settings) as app, client_of(app, demo.sign_in(url)) as client:
+        detail = (await client.get("/api/conversations/1")).json()
+        shown = (await client.get("/api/conversations/1/messages")).json()
+        assert detail["message_count"] == len(detail["messages"]) == len(shown) == 3
+        turn = await client.post("/api/chat", json={"conversation_id": 1, "message": "hello"})
+        assert turn.status_code == 200
+        for title in ("Longer than twenty characters", None):
+            changed = await client.patch("/api/conversations/1", json={"title": title})
+            assert (changed.status_code, changed.json()["title"]) == (200, title)
+        assert (await client.post("/api/conversations", json={})).status_code == 201
+        assert (await client.get("/api/conversations/1")).json()["message_count"] == 5
+        assert (await client.get("/api/conversations/1/export")).status_code == 200
