@@ -59,7 +59,15 @@ class News:
     ended: Outcome | None
 
 
-_TICK = text("""
+_TO_STOP = """
+    SELECT messages.id, messages.attempt
+    FROM unnest(CAST(:running AS bigint[]), CAST(:running_attempts AS integer[]))
+           AS running (id, attempt)
+    JOIN messages ON messages.id = running.id AND messages.attempt = running.attempt
+    WHERE messages.stop_attempt = messages.attempt AND messages.status = 'running'
+"""
+_READ_MARKS = text(_TO_STOP)
+_WRITE_AND_READ_MARKS = text(f"""
     WITH logged AS (
         INSERT INTO stream_log (message_id, attempt, seq, events)
         SELECT message_id, attempt, seq, events
@@ -69,15 +77,11 @@ _TICK = text("""
              (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
         ON CONFLICT DO NOTHING
     )
-    SELECT messages.id, messages.attempt
-    FROM unnest(CAST(:running AS bigint[]), CAST(:running_attempts AS integer[]))
-           AS running (id, attempt)
-    JOIN messages ON messages.id = running.id AND messages.attempt = running.attempt
-    WHERE messages.stop_attempt = messages.attempt AND messages.status = 'running'
+    {_TO_STOP}
 """)
 # the lease as in `backend.conversations.messages.DEAD`
-_LOOK = text("""
-    SELECT looked.id, messages.attempt, logged.seq, logged.events,
+_LOOK = """
+    SELECT looked.id, messages.attempt, {log},
            messages.status, messages.stopped_at IS NOT NULL AS stopped, ended,
            messages.repeats_until IS NOT NULL AS untaken,
            CASE WHEN ended THEN messages.content END AS content,
@@ -87,11 +91,20 @@ _LOOK = text("""
     JOIN messages ON messages.id = looked.id
     CROSS JOIN LATERAL (SELECT messages.status <> 'running'
         OR coalesce(messages.lease_until, messages.created_at) < clock_timestamp() AS ended)
-    LEFT JOIN stream_log AS logged
-      ON NOT ended AND logged.message_id = looked.id AND logged.attempt = looked.attempt
-         AND logged.seq >= looked.seq
-    ORDER BY looked.id, logged.seq
-""")
+    {join}
+    ORDER BY 1, 3
+"""
+_LOOK_AT_LOG = text(
+    _LOOK.format(
+        log="logged.seq, logged.events",
+        join="""
+            LEFT JOIN stream_log AS logged
+              ON NOT ended AND logged.message_id = looked.id
+                 AND logged.attempt = looked.attempt AND logged.seq >= looked.seq
+        """,
+    )
+)
+_LOOK_AT_ENDS = text(_LOOK.format(log="NULL AS seq, NULL AS events", join=""))
 _EXPIRE = text("DELETE FROM stream_log WHERE written_at < clock_timestamp() - :life")
 
 
@@ -100,26 +113,30 @@ async def write_logs(
 ) -> list[Attempt]:
     """Write `batches`, a second time without harm; which of `running` are to stop."""
     ids, attempts = _columns(running)
-    values = {
+    marks: dict[str, object] = {"running": ids, "running_attempts": attempts}
+    if not batches:
+        return [Attempt(*row) for row in await execute(session, _READ_MARKS, marks)]
+    values = marks | {
         "messages": [batch.run.message_id for batch in batches],
         "attempts": [batch.run.attempt for batch in batches],
         "seqs": [batch.seq for batch in batches],
         "events": [json.dumps(batch.events, ensure_ascii=False) for batch in batches],
-        "running": ids,
-        "running_attempts": attempts,
     }
-    return [Attempt(*row) for row in await execute(session, _TICK, values)]
+    return [Attempt(*row) for row in await execute(session, _WRITE_AND_READ_MARKS, values)]
 
 
-async def read_logs(session: Session, watched: Mapping[Attempt, int]) -> dict[int, News]:
+async def read_logs(
+    session: Session, watched: Mapping[Attempt, int], *, logged: bool = True
+) -> dict[int, News]:
     """What has come of each watched run, by its message: from the batch on that is named.
 
-    A message that is not there any more is left out.
+    Where the log is not to be read, only whether it has ended and how. A message that is not
+    there any more is left out.
     """
     ids, attempts = _columns(watched)
     values = {"messages": ids, "attempts": attempts, "seqs": list(watched.values())}
     news: dict[int, News] = {}
-    for row in await execute(session, _LOOK, values):
+    for row in await execute(session, _LOOK_AT_LOG if logged else _LOOK_AT_ENDS, values):
         ended = None
         if row.ended:
             status = "complete" if row.status == "complete" else "failed"

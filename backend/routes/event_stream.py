@@ -1,5 +1,7 @@
 """A stream as a response: what its viewer is shown, on the wire of the AI SDK."""
 
+import asyncio
+
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
@@ -65,19 +67,25 @@ class EventStream(Response):
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        try:
-            await send(start)
-            await self._send_parts(send)
-        finally:
-            self._stream.close()
-
-    async def _send_parts(self, send: Send) -> None:
         channel = self._viewer.channel
         wire = MessageStream(channel.message_id)
         begun = wire.begin(metadata(channel.conversation_id, channel.created_at))
-        await send({"type": "http.response.body", "body": begun, "more_body": True})
-        rest = b""
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": begun, "more_body": True})
+            try:
+                await self._send_parts(wire, send)
+            except asyncio.CancelledError:  # only the order to stop cancels a request
+                if not self._stream.cut_off():
+                    raise
+                await self._send_parts(wire, send)
+        finally:
+            self._stream.close()
+        # so that the server, told to stop, waits for a run whose client has left
+        await self._stream.outlast()
+
+    async def _send_parts(self, wire: MessageStream, send: Send) -> None:
+        channel, rest = self._viewer.channel, b""
         async for parts in self._viewer.parts():
             chunk = b"".join(map(wire.show, parts))
             if channel.ended is not None:

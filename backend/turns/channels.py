@@ -107,6 +107,7 @@ class Viewer:
         self.channel = channel
         self._news = asyncio.Event()
         self._left = False
+        self._shown = 0
         self._seen = Seen()
 
     def leave(self) -> None:
@@ -117,19 +118,21 @@ class Viewer:
     async def parts(self) -> AsyncIterator[list[Part]]:
         """What is to be shown next, `FLUSH_SECONDS` after it was told at the latest.
 
+        Called again, after it was cut off, it goes on from there.
+
         Nothing, each `SIGN_OF_LIFE` in which nothing came. It ends with the turn, when all that
         is on record of it has been shown, or when the viewer has left.
 
         Raises:
             StreamCut: what comes next is not known here, or does not go with what was seen.
         """
-        channel, shown = self.channel, 0
+        channel = self.channel
         channel.watch(self._news)
         try:
             while not self._left:
                 self._news.clear()
-                new = list(merged(channel.parts[shown:]))
-                shown = len(channel.parts)
+                new = list(merged(channel.parts[self._shown :]))
+                self._shown = len(channel.parts)
                 for part in new:
                     self._seen.note(part)
                 if channel.ended is not None:

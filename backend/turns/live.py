@@ -33,8 +33,10 @@ STREAMED_TICK = 0.1
 PLAIN_TICK = 0.5
 LOOK_EVERY = 0.2
 """Seconds between two looks at the turns of other processes."""
-STATEMENT_SECONDS = 5.0
+STATEMENT_SECONDS = 2.0
 """How long one of these statements may take before it is given up."""
+UNLOGGED_SECONDS = 2.0
+"""For how long nothing is written to a log that could not be: the marks come without it then."""
 BLIND_SECONDS = 10.0
 """How long the viewers of other processes' turns wait for a database that is away."""
 
@@ -71,6 +73,7 @@ class Live:
         self._runs = runs
         self._watched: dict[Attempt, Watched] = {}
         self._watching = asyncio.Event()
+        self._log_again = 0.0
         self._wrote = True
         """Whether rows of the log may be left, of this process or of one that died before it."""
 
@@ -88,23 +91,36 @@ class Live:
                 await self._tick(runs)
 
     async def _tick(self, runs: list[Run]) -> None:
+        now = asyncio.get_running_loop().time()
         batches = [
             Batch(Attempt(*run.key), *batch)
             for run in runs
-            if run.channel and (batch := run.channel.to_log())
+            if now >= self._log_again and run.channel and (batch := run.channel.to_log())
         ]
+        if batches:
+            if await self._ask(runs, batches):
+                return
+            self._log_again = now + UNLOGGED_SECONDS
+        if not await self._ask(runs, []):
+            await asyncio.sleep(PLAIN_TICK)
+
+    async def _ask(self, runs: list[Run], batches: list[Batch]) -> bool:
+        """Write to the log and learn which are to stop; whether the database has answered."""
         self._wrote = self._wrote or bool(batches)
         try:
             async with asyncio.timeout(STATEMENT_SECONDS), self._autocommit() as session:
                 to_stop = await write_logs(session, batches, [Attempt(*run.key) for run in runs])
         except Exception as error:
-            logger.warning("logs of streams not written", exc_info=error)
-            return
+            what = "logs of streams not written" if batches else "orders to stop not seen"
+            logger.warning(what, exc_info=error)
+            return False
+        written = {batch.run for batch in batches}
         for run in runs:
-            if run.channel:
+            if run.channel and run.key in written:
                 run.channel.logged()
             if run.key in to_stop:
                 self._runs.keep(run.stop())
+        return True
 
     @contextmanager
     def watch(self, run: Attempt, conversation_id: int, created_at: datetime) -> Iterator[Channel]:
@@ -130,22 +146,34 @@ class Live:
     async def watch_on(self) -> None:
         """Follow the turns of other processes for as long as this one lives."""
         clock = asyncio.get_running_loop().time
+        unread = seen = 0.0
         while True:
             if not self._watching.is_set():
                 await self._watching.wait()
                 seen = clock()
             watched = dict(self._watched)
-            try:
-                async with asyncio.timeout(STATEMENT_SECONDS), self._autocommit() as session:
-                    news = await read_logs(session, {run: w.batches for run, w in watched.items()})
-            except Exception as error:
-                logger.warning("turns of other processes not seen", exc_info=error)
-                if clock() - seen > BLIND_SECONDS:
-                    self._take(watched, {})
-            else:
+            news = await self._look(watched, logged=clock() >= unread)
+            if news is None:
+                unread = clock() + UNLOGGED_SECONDS
+                news = await self._look(watched, logged=False)
+            if news is not None:
                 seen = clock()
                 self._take(watched, news)
+            elif clock() - seen > BLIND_SECONDS:
+                self._take(watched, {})
             await asyncio.sleep(LOOK_EVERY)
+
+    async def _look(
+        self, watched: dict[Attempt, Watched], *, logged: bool
+    ) -> dict[int, News] | None:
+        """What has come of each; of how it ended alone where the log is not read; None: unknown."""
+        after = {run: each.batches for run, each in watched.items()}
+        try:
+            async with asyncio.timeout(STATEMENT_SECONDS), self._autocommit() as session:
+                return await read_logs(session, after, logged=logged)
+        except Exception as error:
+            logger.warning("turns of other processes not seen", exc_info=error)
+            return None
 
     def _take(self, watched: dict[Attempt, Watched], news: dict[int, News]) -> None:
         for run, each in watched.items():

@@ -1,6 +1,6 @@
 """A turn as a stream: begun and watched, joined, or followed once more from its beginning."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from backend.errors import TurnInProgress
 from backend.journal.requests import Answer, TurnRequest
@@ -36,6 +36,18 @@ class Stream:
     def close(self) -> None:
         """Give up the place, and whatever else it takes to watch."""
         self._held.close()
+
+    def cut_off(self) -> bool:
+        """End the run that is watched, if it is one of this process; it tells how it ended."""
+        if self._run is not None:
+            self._run.cut_off()
+        return self._run is not None
+
+    async def outlast(self) -> None:
+        """Wait for the end of the run that was watched, if it is one of this process."""
+        if self._run is not None:
+            with suppress(Exception):
+                await self._run.answer()
 
     async def begin(self, request: TurnRequest) -> None:
         """Begin the turn that `request` means, or join it, or show its answer again.
