@@ -99,6 +99,12 @@ class StoredMessage:
     created_at: datetime
     undone_at: datetime | None = None
 
+    @property
+    def said(self) -> list[str | None] | None:
+        """What was said before each call; None where nothing was before any."""
+        said = [call.get("said") for call in self.tool_calls]
+        return said if any(said) else None
+
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:

@@ -38,7 +38,10 @@ def entry(message: StoredMessage) -> str:
     ]
     if message.tool_calls:
         lines.append("\nDone by tools:\n")
-        lines.extend(f"- {_told(call)}" for call in message.tool_calls)
+        for call in message.tool_calls:
+            if said := call.get("said"):
+                lines.append(f"- Said: {_inline(said)}")
+            lines.append(f"- {_told(call)}")
     if message.undone_at is not None:
         lines.append(f"\nTaken back: {_time(message.undone_at)}")
     return "\n".join(lines) + "\n"

@@ -27,6 +27,8 @@ class MessageResponse(BaseModel):
     tool_calls: Annotated[
         list[ToolCallResponse] | None, BeforeValidator(lambda calls: calls or None)
     ]
+    said: list[str | None] | None
+    """What was said before each call, where viewers were shown it; null where nothing was."""
     created_at: UtcDatetime
     undone_at: UtcDatetime | None
     """When the person took back what this message had changed; null while it stands."""

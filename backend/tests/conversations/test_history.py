@@ -52,7 +52,7 @@ async def test_the_newest_messages_come_oldest_first(
     assert [message["content"] for message in newest] == ["a2", "m3", "a3"]
     everything = (await alice.get(path)).json()
     assert [message["content"] for message in everything] == ["m1", "a1", "m2", "a2", "m3", "a3"]
-    fields = {"id", "role", "content", "tool_calls", "created_at", "undone_at"}
+    fields = {"id", "role", "content", "tool_calls", "said", "created_at", "undone_at"}
     assert set(everything[0]) == fields
 
 

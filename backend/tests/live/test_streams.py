@@ -1,6 +1,7 @@
 """A turn as a stream: what is sent, that it is what is kept, and that it always ends."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from agents.testing import ScriptedModel, function_call
 
 from backend.tests.live.conftest import Replicas
+from backend.tests.support.databases import statements_sent
 from backend.tests.support.live import Events, kinds, said, streaming, user
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.speaking import Speech
@@ -194,3 +196,94 @@ async def test_errors_before_the_first_byte_are_the_envelope(
 @pytest.mark.parametrize("chat", ["a%2Fb", "%2E%2E", "%00", "x" * 300, "999999", "unknown"])
 async def test_what_cannot_be_resumed_is_204(alice: httpx.AsyncClient, chat: str) -> None:
     assert (await alice.get(f"/api/ui/chat/{chat}/stream")).status_code == 204
+
+
+async def test_the_plain_routes_stream_where_events_are_asked_for(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([says("One."), says("Two.")])
+    accept = {"Accept": "text/event-stream", "Idempotency-Key": "k1"}
+    message = {"message": "hello"}
+    sent = alice.stream("POST", "/api/chat", json=message, headers=accept)
+    async with sent as response:
+        events = Events(response)
+        await events.rest()
+    number = events.seen[0]["messageMetadata"]["conversation_id"]
+    assert said(events.seen) == ["One."]
+    here = f"/api/conversations/{number}/chat"
+    stream = {"Accept": "application/json, text/event-stream"}
+    async with alice.stream("POST", here, json={"content": "more"}, headers=stream) as response:
+        events = Events(response)
+        await events.rest()
+    assert said(events.seen) == ["Two."]
+    again = await alice.post("/api/chat", json=message, headers={"Idempotency-Key": "k1"})
+    assert again.json()["response"] == "One."
+    answer = await alice.post("/api/conversations/x/chat", json={"content": "a"}, headers=stream)
+    assert answer.status_code == 404
+
+
+async def test_a_person_has_ten_viewers_at_a_process(
+    replicas: Replicas, model: ScriptedModel
+) -> None:
+    speech = Speech()
+    model.extend([speech.step])
+    async with AsyncExitStack() as stack:
+        sent = streaming(replicas.one, "POST", "/api/ui/chat", json=body("hello"))
+        viewers = [await stack.enter_async_context(sent)]
+        for _ in range(9):
+            more = streaming(replicas.one, "GET", "/api/ui/chat/c1/stream")
+            viewers.append(await stack.enter_async_context(more))
+        answer = await replicas.one.get("/api/ui/chat/c1/stream")
+        assert answer.status_code == 429
+        assert answer.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
+        assert (await replicas.one.post("/api/ui/chat", json=body("b", "c2"))).status_code == 429
+        speech.end()
+        for viewer in viewers:
+            await viewer.rest()
+            assert viewer.done
+    assert kinds((await resumed(replicas.one)).seen)[-1] == "finish"
+
+
+async def test_of_a_long_history_only_the_newest_message_is_taken(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([says("Hello.")])
+    odd: list[Any] = [None, 7, {"role": "system"}, {"id": 1, "role": "assistant", "parts": "x"}]
+    call = {"type": "tool-add_task", "input": {"title": "x" * 5_000_000}, "state": "output"}
+    long = {"id": "a", "role": "assistant", "parts": [call, {"text": 1}, {"type": "text"}]}
+    newest = {**user("  hello  "), "metadata": {"a": 1}, "createdAt": "2020"}
+    newest["parts"] += [{"type": "file", "url": "data:,"}, {"type": "data-x", "data": {}}]
+    sent = {"id": "c1", "messages": [*odd, long, newest], "trigger": 5, "messageId": [], "x": {}}
+    async with streaming(alice, "POST", "/api/ui/chat", json=sent) as events:
+        await events.rest()
+    assert events.response.status_code == 200, events.response.text
+    assert (await history(alice))[0]["parts"][0]["text"] == "hello"
+    too_long = sent | {"messages": [user("x" * 9_000_000)]}
+    assert (await alice.post("/api/ui/chat", json=too_long)).status_code == 413
+
+
+async def test_one_statement_a_tick_serves_all_streams_of_a_process(
+    replicas: Replicas, model: ScriptedModel
+) -> None:
+    speeches = [Speech() for _ in range(8)]
+    model.extend([speech.step for speech in speeches])
+    async with AsyncExitStack() as stack:
+        streams = []
+        for number, speech in enumerate(speeches):
+            sent = body("hello", chat=f"c{number}")
+            opened = streaming(replicas.one, "POST", "/api/ui/chat", json=sent)
+            streams.append(await stack.enter_async_context(opened))
+            await speech.begun.wait()
+        with statements_sent() as statements:
+            for _ in range(10):
+                for speech in speeches:
+                    speech.say("word ")
+                await asyncio.sleep(0.1)
+        assert 4 <= len([each for each in statements if "INTO stream_log" in each]) <= 12
+        assert len([each for each in statements if "UPDATE messages" not in each]) <= 12
+        for speech, stream in zip(speeches, streams, strict=True):
+            speech.end()
+            await stream.rest()
+        with statements_sent() as statements:
+            await asyncio.sleep(0.7)
+        assert not statements

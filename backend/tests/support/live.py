@@ -11,9 +11,8 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from backend.tests.support.ui_protocol import Parts, assert_orderly
 from backend.web.protocol import protocol
-
-type Parts = list[dict[str, Any]]
 
 
 class _Server(uvicorn.Server):
@@ -79,11 +78,13 @@ class Events:
         return part
 
     async def rest(self) -> Parts:
-        """All the parts, once the stream is over."""
+        """All the parts, once the stream is over; they must keep the rules of the protocol."""
         try:
             while True:
                 await self.next()
         except StopAsyncIteration:
+            if self.response.status_code == 200:
+                assert_orderly(self.seen)
             return self.seen
 
 

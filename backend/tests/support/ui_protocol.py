@@ -1,0 +1,81 @@
+"""The UI message stream of the AI SDK as a schema and rules: what its clients 5 to 7 take alike."""
+
+from typing import Any
+
+import jsonschema_rs
+
+type Parts = list[dict[str, Any]]
+
+_TEXT = {"type": "string"}
+_OBJECT = {"type": "object"}
+_KINDS: dict[str, dict[str, Any]] = {
+    "start": {"messageId": _TEXT, "messageMetadata": _OBJECT},
+    "start-step": {},
+    "finish-step": {},
+    "text-start": {"id": _TEXT},
+    "text-delta": {"id": _TEXT, "delta": _TEXT},
+    "text-end": {"id": _TEXT},
+    "tool-input-available": {"toolCallId": _TEXT, "toolName": _TEXT, "input": _OBJECT},
+    "tool-output-available": {"toolCallId": _TEXT, "output": _OBJECT},
+    "message-metadata": {"messageMetadata": _OBJECT},
+    "data-error": {"data": _OBJECT},
+    "error": {"errorText": _TEXT},
+    "abort": {"reason": _TEXT},
+    "finish": {"finishReason": {"enum": ["stop"]}},
+}
+SCHEMA = {
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"type": {"const": kind}, **fields},
+            "required": ["type", *fields],
+            "additionalProperties": False,
+        }
+        for kind, fields in _KINDS.items()
+    ]
+}
+"""Of one part. What a client does not need to see is not sent, so nothing else is allowed."""
+
+_VALIDATOR = jsonschema_rs.validator_for(SCHEMA)
+ENDS = {"finish", "abort", "error"}
+
+
+def assert_orderly(parts: Parts) -> None:
+    """That a whole stream keeps the rules by which clients put a message together."""
+    for part in parts:
+        _VALIDATOR.validate(part)
+    kinds = [part["type"] for part in parts]
+    assert kinds[0] == "start"
+    assert [kind for kind in kinds if kind in ENDS] == kinds[-1:]
+    step, text, texts, called, answered = False, None, set[str](), list[str](), list[str]()
+    for part in parts:
+        match part["type"]:
+            case "start-step":
+                assert not step
+                step = True
+            case "finish-step":
+                assert step
+                assert text is None
+                step = False
+            case "text-start":
+                assert step
+                assert text is None
+                assert part["id"] not in texts
+                text = part["id"]
+                texts.add(text)
+            case "text-delta":
+                assert part["id"] == text
+                assert part["delta"]
+            case "text-end":
+                assert part["id"] == text
+                text = None
+            case "tool-input-available":
+                assert step
+                assert text is None
+                called.append(part["toolCallId"])
+            case "tool-output-available":
+                answered.append(part["toolCallId"])
+                assert answered == called
+    assert not step
+    assert text is None
+    assert len(set(called)) == len(called)
