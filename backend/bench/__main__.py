@@ -18,6 +18,7 @@ from backend.bench.database import Postgres, postgres
 from backend.bench.hostile import hostile
 from backend.bench.limits import limits
 from backend.bench.lists import lists
+from backend.bench.live import live
 from backend.bench.report import Figure, say_figures, say_machine
 from backend.bench.startup import startup
 from backend.bench.statements import statements
@@ -31,6 +32,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "history": ("History of a conversation", history),
     "lists": ("Lists in a large account and in a small one", lists),
     "waits": ("Round trips of a request, the database 20 ms away", waits),
+    "live": ("Streams: service / bare Runner.run_streamed behind a route", live),
     "burst": ("Turns that wait 4 s each, on a pool of 5 connections", burst),
     "limits": ("A full limit under load: one user floods, another works", limits),
     "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),

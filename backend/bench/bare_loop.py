@@ -32,7 +32,7 @@ list the tasks first when you do not know it. Ask when a request is not clear. C
 you did in one short sentence. If a tool reports an error, tell the person what went wrong."""
 
 
-def _tools() -> list[Tool]:
+def tools() -> list[Tool]:
     @function_tool
     async def add_task(
         title: str,
@@ -120,7 +120,7 @@ async def _measure(client: AsyncOpenAI, message: str, items: int, turns: int) ->
         for _ in waiting:
             model = OpenAIResponsesModel("gpt-4o-mini", client)
             agent: Agent[Any] = Agent(
-                name="Todo assistant", instructions=INSTRUCTIONS, tools=_tools(), model=model
+                name="Todo assistant", instructions=INSTRUCTIONS, tools=tools(), model=model
             )
             await Runner.run(agent, given, run_config=RunConfig(tracing_disabled=True))
 

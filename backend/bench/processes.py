@@ -76,6 +76,30 @@ async def provider(delay: float = 0.0) -> AsyncIterator[int]:
         yield int(await cast(asyncio.StreamReader, process.stdout).readline())
 
 
+@asynccontextmanager
+async def talker() -> AsyncIterator[int]:
+    """A provider that streams; gives its port."""
+    async with _running("-m", "backend.bench.talker", cwd=CHECKOUT, stdout=PIPE) as process:
+        yield int(await cast(asyncio.StreamReader, process.stdout).readline())
+
+
+@asynccontextmanager
+async def bare_stream(provider_port: int) -> AsyncIterator[Service]:
+    """A worker of uvicorn with the smallest route that streams."""
+    port = _free_port()
+    arguments = ("-m", "uvicorn", "backend.bench.bare_stream:app", "--port", str(port))
+    environment = os.environ | {
+        "OPENAI_API_KEY": "bench",
+        "OPENAI_BASE_URL": _base_url(provider_port),
+    }
+    started = perf_counter()
+    async with _running(
+        *arguments, "--log-level", "warning", cwd=CHECKOUT, env=environment
+    ) as process:
+        await _healthy(process, port, os.devnull)
+        yield Service(port, perf_counter() - started, process.pid)
+
+
 async def items_seen(provider_port: int) -> dict[int, int]:
     """Requests by their number of input items, since the last time this was asked."""
     async with Connection(provider_port) as connection:
