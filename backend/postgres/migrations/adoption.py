@@ -107,7 +107,7 @@ def _widen_key(connection: Connection, table: Table, found: str) -> None:
         sequence = _key_sequence(connection, table)
     run(f"ALTER SEQUENCE {sequence} AS bigint")
     run(
-        f"SELECT setval('{sequence}', highest) FROM (SELECT max(id) AS highest FROM {table.name})"
+        f"SELECT setval('{sequence}', highest) FROM (SELECT max(id) AS highest FROM {table.name}) ids"
         f" WHERE highest >= (SELECT last_value FROM {sequence})"
     )
 
