@@ -106,7 +106,7 @@ class Settings(LimitSettings, SignInSettings):
     """How long a client may take to send a request's head, and again for its body."""
     drain_seconds: float = Field(default=0.0, ge=0, le=300)
     """How long after the order to stop new requests are still taken, while `/ready` says no."""
-    shutdown_seconds: int = Field(default=35, ge=1, le=900)
+    shutdown_seconds: int = Field(default=20, ge=1, le=900)
     """How long runs in flight may go on after the order to stop; the rest are then closed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -9,7 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from pathlib import Path
 
-from agents import Model, set_tracing_disabled, set_tracing_export_api_key
+from agents import Model, set_trace_provider, set_tracing_export_api_key
+from agents.tracing.processors import default_processor
+from agents.tracing.provider import DefaultTraceProvider
 from fastapi import FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 
@@ -18,6 +20,7 @@ from backend.agent.models.catalog import open_providers
 from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
 from backend.database import Sessions, create_db_and_tables, create_pool
+from backend.errors import StartFailure
 from backend.limits.counters import open_counters
 from backend.page.serve import install_page
 from backend.postgres.embedded import start_embedded
@@ -126,7 +129,13 @@ async def _open_runtime(
     app: FastAPI, settings: Settings, model: Model | None, stack: AsyncExitStack
 ) -> Runtime:
     autocommit = app.state.autocommit
-    providers = await stack.enter_async_context(open_providers(settings, model))
+    try:
+        providers = await stack.enter_async_context(open_providers(settings, model))
+    except (OSError, ValueError, ImportError) as error:
+        raise StartFailure(
+            "the variables of the environment for proxies and certificates (HTTPS_PROXY, ALL_PROXY,"
+            f" SSL_CERT_FILE, SSL_CERT_DIR) cannot be followed: {type(error).__name__}"
+        ) from error
     # one connection is always left for the other routes
     places = asyncio.Semaphore(settings.database_pool_size - 1)
     runs = Runs()
@@ -163,7 +172,12 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
 
 def _set_tracing(settings: Settings) -> None:
     """Off unless asked for, since traces carry the texts to OpenAI, whoever serves the model."""
-    set_tracing_disabled(not settings.openai_tracing)
+    provider = DefaultTraceProvider()
+    provider.set_disabled(not settings.openai_tracing)
+    if settings.openai_tracing:
+        # its client reads the machine's proxy and certificate variables, which may be anything
+        provider.register_processor(default_processor())
+    set_trace_provider(provider)
     if settings.openai_tracing and settings.openai_api_key is not None:
         set_tracing_export_api_key(settings.openai_api_key.get_secret_value())
 

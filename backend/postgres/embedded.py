@@ -246,7 +246,11 @@ def _let_pass(path: Path, uid: int) -> None:
         found = folder.stat()
         if found.st_uid != uid and not found.st_mode & stat.S_IXOTH:
             folder.chmod(found.st_mode | stat.S_IXOTH)
-            logger.warning("%s: opened to pass through (o+x) for the embedded Postgres", folder)
+            logger.warning(
+                "%s: opened for others to pass through (o+x), not to read, since Postgres does not"
+                " run as root; `chmod o-x` takes it back once the service has stopped",
+                folder,
+            )
 
 
 def _let_read(tree: Path) -> None:

@@ -107,7 +107,8 @@ def _widen_key(connection: Connection, table: Table, found: str) -> None:
         sequence = _key_sequence(connection, table)
     run(f"ALTER SEQUENCE {sequence} AS bigint")
     run(
-        f"SELECT setval('{sequence}', highest) FROM (SELECT max(id) AS highest FROM {table.name}) ids"
+        f"SELECT setval('{sequence}', highest)"
+        f" FROM (SELECT max(id) AS highest FROM {table.name}) AS ids"
         f" WHERE highest >= (SELECT last_value FROM {sequence})"
     )
 

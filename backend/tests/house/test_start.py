@@ -199,6 +199,30 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line(checkout: Path) -> N
     assert complaints.count("\n") == 1
 
 
+DEVELOPERS_MACHINE = {
+    "ALL_PROXY": "socks5://127.0.0.1:1",
+    "HTTPS_PROXY": "socks5://127.0.0.1:1",
+    "SSL_CERT_FILE": "/no/such/file",
+    "REQUESTS_CA_BUNDLE": "/no/such/file",
+}
+
+
+def test_a_developers_proxies_and_certificates_do_not_stop_a_demo(checkout: Path) -> None:
+    with started(checkout, **DEVELOPERS_MACHINE) as process:
+        lines = process.lines_to("curl ", times=1)
+        add = next(line for line in lines if line.startswith("curl "))
+        assert paste(add)["tool_calls"][0]["tool"] == "add_task"
+
+
+def test_where_they_matter_they_are_said_in_one_line(checkout: Path, empty_database: str) -> None:
+    given = {"DATABASE_URL": empty_database, "OPENAI_API_KEY": "a-key"}
+    with started(checkout, **DEVELOPERS_MACHINE, **given) as process:
+        said, complaints = process.running.communicate()
+
+    assert "Traceback" not in said + complaints
+    assert "HTTPS_PROXY" in complaints
+
+
 @pytest.mark.parametrize("python", ["false", "/no such/python3.13"])
 def test_a_python_that_does_not_serve_is_said_in_one_line(checkout: Path, python: str) -> None:
     done = subprocess.run(  # noqa: S603
