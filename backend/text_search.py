@@ -1,4 +1,4 @@
-"""A text as the terms by which a search finds it, in Postgres's own full text.
+"""Full-text search: the terms of a text and of a query, by Postgres's own functions.
 
 A term is `owner/word`, so a search for the beginnings of words walks one person's part of the
 index and no other's, however many people share it. A text and what is looked for are folded

@@ -1,4 +1,4 @@
-"""What a model sends as a tool's arguments, made into something to check and to record."""
+"""A tool's arguments as a model sends them, parsed for the check and for the record."""
 
 import json
 import math

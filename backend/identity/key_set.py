@@ -30,7 +30,14 @@ SET_MAX = 256 * 1024
 
 _UNREADABLE = (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError, RecursionError)
 
-_NO_KEY = (PyJWTError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
+_UNUSABLE_KEY = (
+    PyJWTError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    NotImplementedError,
+)
 """What PyJWT makes of an entry that is no key it knows."""
 
 
@@ -110,6 +117,6 @@ def _read_key(entry: dict[str, Any]) -> PyJWK | None:
         return None
     try:
         key = PyJWK(entry)
-    except _NO_KEY:
+    except _UNUSABLE_KEY:
         return None
     return key if key.algorithm_name in ALGORITHMS else None

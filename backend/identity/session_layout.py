@@ -34,7 +34,7 @@ COLUMNS = (("token",), ("userId", "user_id"), ("expiresAt", "expires_at"))
 """What the token, the user and the end of the session may be called, in this order."""
 _TIMES = ("timestamp with time zone", "timestamp without time zone")
 
-_LOOK = text("""
+_FIND_SESSION_TABLE = text("""
     SELECT candidate.name AS relation, attname AS name, format_type(atttypid, NULL) AS type,
         has_column_privilege(attrelid, attnum, 'SELECT') AS readable
     FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS candidate (name, place)
@@ -65,7 +65,7 @@ async def find_layout(session: Session, settings: Settings) -> Layout | None:
     chosen = settings.better_auth_session_table
     names = (chosen,) if chosen else TABLES
     quoted = {_quoted(name): name for name in names}
-    rows = (await session.execute(_LOOK, {"tables": [*quoted]})).all()
+    rows = (await session.execute(_FIND_SESSION_TABLE, {"tables": [*quoted]})).all()
     wanted = [(name,) for name in settings.better_auth_session_columns or ()] or COLUMNS
     problems = []
     for written, name in quoted.items():

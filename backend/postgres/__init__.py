@@ -1,1 +1,1 @@
-"""What stands around the engine: the embedded server, and the schema and its versions."""
+"""The embedded Postgres server, connections, and the schema with its versions."""

@@ -16,7 +16,7 @@ from backend.models import (
 from backend.schemas.fields import MessageText
 from backend.schemas.messages import ToolCallResponse
 
-_DIGITS = re.compile(r"[0-9]{1,30}")
+_ID_DIGITS = re.compile(r"[0-9]{1,30}")
 
 
 def _printable(key: str) -> str:
@@ -34,7 +34,7 @@ def _printable(key: str) -> str:
 
 def _id(value: object) -> object:
     """A conversation's id: a whole number or its digits, which the client keeps as a text."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
+    if isinstance(value, str) and _ID_DIGITS.fullmatch(value):
         return int(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value

@@ -1,4 +1,4 @@
-"""What a run's model is given: put together from the stored, and kept within bounds. Pure."""
+"""The input of a run's model: built from stored messages, cut to what fits. Does no I/O."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Stored messages as turns of a model's input, and how many of the newest are kept. Pure.
+"""Stored messages as turns of a model's input, and how many of the newest are kept. No I/O.
 
 A call and its result always go in together, under an id made from where they stand: the
 provider's own ids mean nothing to another provider, nor to the same one a month later.

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 WRITING_SECONDS = 20.0
 
-_RUN = RunConfig(workflow_name="notes")
+_RUN_OF_NOTES = RunConfig(workflow_name="notes")
 
 
 async def write(model: Model, instructions: str, given: dict[str, Any]) -> str | None:
@@ -25,7 +25,7 @@ async def write(model: Model, instructions: str, given: dict[str, Any]) -> str |
     try:
         async with asyncio.timeout(WRITING_SECONDS):
             asked = json.dumps(given, ensure_ascii=False)
-            result = await Runner.run(agent, asked, max_turns=1, run_config=_RUN)
+            result = await Runner.run(agent, asked, max_turns=1, run_config=_RUN_OF_NOTES)
     except Exception as error:
         logger.warning("the model wrote no note", exc_info=error)
         return None

@@ -26,11 +26,11 @@ from backend.conversations.tool_calls import strip_unstorable
 from backend.journal.spending import Spending
 from backend.models import utc_now
 
-_DAY = 86_400
+_DAY_SECONDS = 86_400
 TOO_LONG = "context_too_long"
 """The reason of a `ProviderError` where the input was longer than the model takes."""
 
-_TOO_LONG = re.compile(
+_SAYS_TOO_LONG = re.compile(
     r"context[ _-]?(length|window|size|limit)"  # OpenAI, vLLM, Ollama, llama.cpp, OpenRouter
     r"|prompt (is )?too long|prompt contains \d+ tokens"  # Anthropic, Ollama; Mistral
     r"|maximum (prompt|model) length|max_model_len"  # xAI, vLLM
@@ -119,7 +119,7 @@ def _reason(status: int, names: Collection[str | None], message: str) -> str:
 def _too_long(status: int, names: Collection[str | None], message: str) -> bool:
     """Whether the request is longer than the model takes: by its code, or by well-known words."""
     known = _TOO_LONG_CODES.intersection(names)
-    return bool(known or status == 413 or _TOO_LONG.search(message[:2000]))
+    return bool(known or status == 413 or _SAYS_TOO_LONG.search(message[:2000]))
 
 
 def _retry_after(error: APIStatusError) -> int | None:
@@ -132,7 +132,7 @@ def _retry_after(error: APIStatusError) -> int | None:
             seconds = float(given)
     except ValueError:
         return None
-    return math.ceil(seconds) if 0 <= seconds <= _DAY else None
+    return math.ceil(seconds) if 0 <= seconds <= _DAY_SECONDS else None
 
 
 def _count(usage: Usage | ResponseUsage | None, spending: Spending) -> None:
