@@ -133,8 +133,9 @@ async def list_tasks(
         found += map(read_task, rows[:size])
         more = len(rows) > size
         before = found[-1].position if found else before
-    if total is None:
-        total = (await execute(session, _count_of(names), values)).scalar_one()
+    if total is None:  # where nothing stands behind the newest place there is nothing at all
+        count = before != NEWEST and (await execute(session, _count_of(names), values)).scalar_one()
+        total = int(count)
     return TaskPage(found, total, before if more else None)
 
 
