@@ -35,8 +35,10 @@ class SignIn:
         self._sessions = sessions
         self._web_tokens = web_tokens
 
-    async def user_of(self, request: Request) -> str:
+    async def user_of(self, request: Request, audience: str | None = None) -> str:
         """The caller's id. Where there is a bearer token, it alone counts, good or bad.
+
+        A JWT may be made for `audience` instead of for the service as a whole.
 
         Raises:
             InvalidSession: no token, or one that is malformed, unknown, expired or not for us.
@@ -46,7 +48,7 @@ class SignIn:
         if bearer is None:
             return await self._sessions.user_of(self._cookie_token(request))
         if self._web_tokens is not None and is_jwt(bearer):
-            return await self._web_tokens.user_of(bearer)
+            return await self._web_tokens.user_of(bearer, audience)
         token = plain_token(bearer) or signed_token(bearer, self._settings.better_auth_secret)
         if token is None:
             raise InvalidSession
@@ -85,8 +87,8 @@ async def open_sign_in(settings: Settings, autocommit: Sessions) -> AsyncIterato
 
 
 @limit_failed_sign_ins
-async def authenticate(request: Request) -> str:
-    """The id of the user whose session or JWT the request carries.
+async def authenticate(request: Request, audience: str | None = None) -> str:
+    """The id of the user whose session or JWT the request carries; see `SignIn.user_of`.
 
     Raises:
         InvalidSession: there is none that counts.
@@ -94,7 +96,7 @@ async def authenticate(request: Request) -> str:
         SignInUnavailable: what judges it is out of reach.
     """
     sign_in: SignIn = request.app.state.sign_in
-    return await sign_in.user_of(request)
+    return await sign_in.user_of(request, audience)
 
 
 READ_S = 5.5

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import StartFailure
 from backend.settings.limits import LimitSettings
+from backend.settings.mcp import McpSettings
 from backend.settings.providers import (
     ANTHROPIC_URL,
     OFFLINE_MODEL,
@@ -60,7 +61,7 @@ def _variable(name: object) -> SecretStr:
 _SOURCES = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
 
-class Settings(LimitSettings, SignInSettings):
+class Settings(LimitSettings, McpSettings, SignInSettings):
     """The environment, typed and checked; read once, handed to `create_app`."""
 
     model_config = _SOURCES

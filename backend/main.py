@@ -82,6 +82,8 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
             )
             app.state.runtime = await _open_runtime(app, settings, model, stack)
             await stack.enter_async_context(keep_search_indexes(app.state.pool))
+            if settings.mcp:
+                await stack.enter_async_context(app.state.mcp.running())
             _warn_without_key(settings)
             _settle_heap()
             yield
@@ -106,6 +108,10 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         app.include_router(part.router)
     if settings.web_page:
         install_page(app)
+    if settings.mcp:
+        from backend.mcp.endpoint import mount_mcp  # the SDK's server takes its time
+
+        app.state.mcp = mount_mcp(app, settings)
     _add_middleware(app, settings)
     return app
 

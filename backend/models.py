@@ -183,6 +183,8 @@ class Conversation(SQLModel, table=True):
     """A model of that provider; null follows the settings."""
     client_id: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
     """What the client calls it, where it gave it a name of its own; never digits alone."""
+    origin: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
+    """The client outside, over MCP, whose changes it holds; null where people chat."""
     archived_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     context_from: int | None = Field(default=None, sa_column=count())
     """The oldest message that the model is still given as it was said; null is the first."""
@@ -253,6 +255,8 @@ class Message(SQLModel, table=True):
     """When it was stopped; its content is what had been said by then."""
     client_id: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
     """The client's id of a person's message."""
+    origin: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
+    """The client outside, over MCP, that made the change; nobody asked a model for it."""
     undone_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     idempotency_key: str | None = Field(
         default=None, sa_column=Column(String(KEY_MAX), nullable=True)

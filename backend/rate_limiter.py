@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal
 
 from fastapi import Request
 from limits import parse_many
@@ -176,15 +176,15 @@ async def count_invalid(request: Request) -> None:
     await _limits_of(request).count_invalid(request, request.state.user_id)
 
 
-def limit_failed_sign_ins(
-    authenticate: Callable[[Request], Awaitable[str]],
-) -> Callable[[Request], Awaitable[str]]:
+def limit_failed_sign_ins[**P](
+    authenticate: Callable[Concatenate[Request, P], Awaitable[str]],
+) -> Callable[Concatenate[Request, P], Awaitable[str]]:
     """Limit how often `authenticate` raises `InvalidSession` for one client address."""
 
     @functools.wraps(authenticate)
-    async def limited(request: Request) -> str:
+    async def limited(request: Request, /, *args: P.args, **kwargs: P.kwargs) -> str:
         async with _limits_of(request).failed_sign_ins(request):
-            return await authenticate(request)
+            return await authenticate(request, *args, **kwargs)
 
     return limited
 

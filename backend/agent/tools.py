@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Specification:
+class Specification:
     parameters: frozenset[str]
     run: Run
     template: FunctionTool
@@ -56,7 +56,7 @@ async def _unbound(*_: object) -> str:
     raise RuntimeError("a tool template was called without a request")
 
 
-def _specify(arguments: type[BaseModel], name: str, run: Run) -> _Specification:
+def _specify(arguments: type[BaseModel], name: str, run: Run) -> Specification:
     schema = arguments.model_json_schema()
     for part in (schema, *schema["properties"].values()):
         part.pop("title", None)
@@ -68,7 +68,7 @@ def _specify(arguments: type[BaseModel], name: str, run: Run) -> _Specification:
         # it is strict already; said only of the copies, or each would have it made so again
         strict_json_schema=False,
     )
-    return _Specification(frozenset(arguments.model_fields), run, template)
+    return Specification(frozenset(arguments.model_fields), run, template)
 
 
 TOOLS = (
@@ -90,7 +90,7 @@ def create_tools_for_user(
     that is away, or a turn that has been closed, ends the run with an exception.
     """
 
-    def bind(tool: _Specification) -> FunctionTool:
+    def bind(tool: Specification) -> FunctionTool:
         async def invoke(context: Any, raw: str) -> str:
             async with turn.calling:
                 reasoning = turn.reasoning.get(getattr(context, "tool_call_id", ""))
@@ -105,7 +105,7 @@ def create_tools_for_user(
 
 
 async def _call(
-    tool: _Specification,
+    tool: Specification,
     user_id: str,
     session: Session,
     turn: Turn,
@@ -117,7 +117,7 @@ async def _call(
         raise TurnClosed
     recorded = at_most(dump_calls(turn.calls) or "")
     if len(turn.calls) >= CALLS_MAX or recorded > RECORD_MAX_BYTES:
-        return json.dumps(_failure(tool.template.name, ValidationFailed(TOO_MANY_CALLS)))
+        return json.dumps(failure(tool.template.name, ValidationFailed(TOO_MANY_CALLS)))
     given: dict[str, Any] = {}
     try:
         given = read_arguments(raw, tool.parameters)
@@ -126,7 +126,7 @@ async def _call(
         result, undo = await tool.run(Caller(session, user_id, turn.zone), given)
     except Exception as error:
         await session.rollback()
-        result, undo = _failure(tool.template.name, error), None
+        result, undo = failure(tool.template.name, error), None
     if undo is None:
         result = _fit(result, recorded)
     call = ToolCall(tool=tool.template.name, args=recordable(given), result=result)
@@ -166,7 +166,7 @@ def _done_before(turn: Turn, name: str, args: dict[str, Any]) -> Result | None:
     return None
 
 
-def _failure(tool: str, error: Exception) -> Result:
+def failure(tool: str, error: Exception) -> Result:
     match error:
         case TaskNotFound():
             text, code = error.message, error.code

@@ -54,6 +54,7 @@ class StoredConversation:
     updated_at: datetime
     """When its last answered turn ended, else when it was made."""
     archived_at: datetime | None
+    origin: str | None
 
     @property
     def position(self) -> Position:
@@ -81,6 +82,7 @@ _STORED = select(
     conversations.c.created_at,
     conversations.c.updated_at,
     conversations.c.archived_at,
+    conversations.c.origin,
 )
 _ONE_CONVERSATION = _STORED.where(OWNED)
 

@@ -33,8 +33,8 @@ class WebTokens:
         self._issuer = issuer
         self._audience = audience
 
-    async def user_of(self, token: str) -> str:
-        """The `sub` of a JWT.
+    async def user_of(self, token: str, audience: str | None = None) -> str:
+        """The `sub` of a JWT, which may be made for `audience` instead.
 
         What the token says of itself is judged first, so that the keys are fetched only for
         one that could be right.
@@ -44,13 +44,13 @@ class WebTokens:
                 key of the set by the algorithm of that key.
             SignInUnavailable: the keys are out of reach.
         """
-        claimed = self._read(token)
+        claimed = self._read(token, audience)
         key = await self._keys.key(_kid(claimed["header"]))
         if key is None:
             raise InvalidSession
-        return str(self._read(token, key)["payload"]["sub"])
+        return str(self._read(token, audience, key)["payload"]["sub"])
 
-    def _read(self, token: str, key: PyJWK | None = None) -> dict[str, Any]:
+    def _read(self, token: str, audience: str | None, key: PyJWK | None = None) -> dict[str, Any]:
         """Header and claims, the claims judged; the signature too where a key is given."""
         try:
             read = jwt.decode_complete(
@@ -59,7 +59,7 @@ class WebTokens:
                 algorithms=[key.algorithm_name] if key else None,
                 options=cast(Any, _CHECKED | {"verify_signature": key is not None}),
                 issuer=self._issuer,
-                audience=self._audience,
+                audience=[self._audience, *filter(None, [audience])],
                 leeway=LEEWAY_S,
             )
         except (PyJWTError, ValueError, TypeError):

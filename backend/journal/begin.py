@@ -65,7 +65,7 @@ _FIND_KEYED = text(f"""
     WHERE m.user_id = :owner AND m.idempotency_key = :key
     FOR UPDATE OF m
 """)
-_FORGET_KEY = text("UPDATE messages SET idempotency_key = NULL WHERE id = :message")
+FORGET_KEY = text("UPDATE messages SET idempotency_key = NULL WHERE id = :message")
 
 
 def _find_twin(place: str) -> TextClause:
@@ -178,7 +178,7 @@ async def _keyed(session: Session, user_id: str, request: TurnRequest) -> Row | 
     if row is None:
         return None
     if row.expired:
-        await execute(session, _FORGET_KEY, {"message": row.id})
+        await execute(session, FORGET_KEY, {"message": row.id})
         return None
     if not request.is_under_key(row.request_hash, row.conversation_id):
         if request.is_keyed_by_names:

@@ -36,7 +36,7 @@ _USED = text("""
            count(*) FILTER (WHERE input_tokens IS NULL),
            sum(input_tokens)::bigint, sum(cached_tokens)::bigint, sum(output_tokens)::bigint
     FROM messages
-    WHERE user_id = :owner AND role = 'assistant' AND created_at >=
+    WHERE user_id = :owner AND role = 'assistant' AND origin IS NULL AND created_at >=
           (date_trunc('day', now() AT TIME ZONE 'UTC') - make_interval(days => :days - 1))
             AT TIME ZONE 'UTC'
     GROUP BY day, provider, model

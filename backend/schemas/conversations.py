@@ -41,6 +41,8 @@ class ConversationResponse(BaseModel):
     created_at: UtcDatetime
     updated_at: UtcDatetime
     archived_at: UtcDatetime | None
+    origin: str | None = None
+    """The client outside, over MCP, whose changes it holds; null where people chat."""
 
 
 class ConversationList(BaseModel):

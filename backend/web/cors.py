@@ -16,6 +16,9 @@ REQUEST_HEADERS = (
     "Content-Type",
     "Idempotency-Key",
     "Last-Event-ID",
+    "MCP-Protocol-Version",
+    "Mcp-Method",
+    "Mcp-Name",
     "X-Request-ID",
     "X-Timezone",
 )
@@ -50,6 +53,7 @@ ANSWER_HEADERS = (
     "Location",
     "Content-Disposition",
     "X-Vercel-AI-UI-Message-Stream",
+    "WWW-Authenticate",
 )
 
 

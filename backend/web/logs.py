@@ -80,6 +80,7 @@ def configure_logging(level: str) -> None:
         "openai",
         "httpx2",
         "httpcore2",
+        "mcp",
         "agents",
         "openai.agents",
         "asyncio",

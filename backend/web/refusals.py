@@ -27,6 +27,20 @@ class PreflightRefused(AppError):
     message = "This page may not make this request."
 
 
+class HostRefused(AppError):
+    """The `Host` that the client asked for is none of ours."""
+
+    status, code = 421, "MISDIRECTED_REQUEST"
+    message = "Misdirected Request"
+
+
+class OriginRefused(AppError):
+    """A page of an origin that is not allowed has sent the request."""
+
+    status, code = 403, "ORIGIN_NOT_ALLOWED"
+    message = "This page may not call the service."
+
+
 class RequestTooSlow(RequestRefused):
     status, code = 408, "REQUEST_TIMEOUT"
     message = "Request Timeout"

@@ -32,7 +32,7 @@ FLOORS = (
     ("journal",),
     ("agent",),
     ("turns",),
-    ("routes", "page"),
+    ("routes", "mcp", "page"),
     ("main", "demo", "__main__"),
     ("tests", "bench", "evals", "faults"),
 )

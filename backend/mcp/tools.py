@@ -1,0 +1,120 @@
+"""The five tools as MCP describes them: what goes in, what comes out, and what to expect of each.
+
+They are those of `backend.agent.tools`. A model of ours takes strict schemas, in which all is
+required and null is not given; here what need not be given is not required.
+"""
+
+from typing import Any
+
+from mcp_types import Tool, ToolAnnotations
+from pydantic import BaseModel
+
+from backend.agent.signatures import AddTask, CompleteTask, DeleteTask, ListTasks, UpdateTask
+from backend.models import Priority
+
+type Schema = dict[str, Any]
+
+
+def _input(arguments: type[BaseModel]) -> tuple[str, Schema]:
+    """The description and the schema of a tool's arguments."""
+    schema = arguments.model_json_schema()
+    for name, field in schema["properties"].items():
+        field.pop("title", None)
+        kinds = [kind for kind in field.pop("anyOf", []) if kind != {"type": "null"}]
+        if kinds:
+            schema["properties"][name] = kinds[0] | field
+            schema["required"].remove(name)
+    description = schema.pop("description")
+    return description, {key: schema[key] for key in ("type", "properties", "required")}
+
+
+def _text(**more: Any) -> Schema:
+    return {"type": "string", **more}
+
+
+def _or_null(kind: Schema) -> Schema:
+    return {"anyOf": [kind, {"type": "null"}]}
+
+
+_ID: Schema = {"type": "integer"}
+_TIME = _text(format="date-time")
+_PRIORITY = _text(enum=[each.value for each in Priority])
+_FIELDS = {
+    "task_id": _ID,
+    "title": _text(),
+    "description": _text(),
+    "due_date": _or_null(_text()),
+    "priority": _PRIORITY,
+}
+_LISTED = _FIELDS | {"completed": {"type": "boolean"}, "created_at": _TIME}
+
+
+def _object(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+_FAILED = _object({"success": {"const": False}, "error": _text(), "error_code": _text()})
+
+
+def _output(**result: Schema) -> Schema:
+    """What a call answers: its result, or a failure with its code."""
+    done = _object({"success": {"const": True}, **result, "message": _text()})
+    return {"type": "object", "anyOf": [done, _FAILED]}
+
+
+def _tool(arguments: type[BaseModel], name: str, output: Schema, hints: ToolAnnotations) -> Tool:
+    description, schema = _input(arguments)
+    return Tool(
+        name=name,
+        title=hints.title,
+        description=description,
+        input_schema=schema,
+        output_schema=output,
+        annotations=hints,
+    )
+
+
+def _hints(
+    title: str, *, reads: bool = False, destroys: bool = False, repeats: bool = True
+) -> ToolAnnotations:
+    return ToolAnnotations(
+        title=title,
+        read_only_hint=reads,
+        destructive_hint=destroys,
+        idempotent_hint=repeats,
+        open_world_hint=False,
+    )
+
+
+TOOLS = (
+    _tool(
+        AddTask,
+        "add_task",
+        _output(**_FIELDS, status=_text(const="pending")),
+        _hints("Add a task", repeats=False),
+    ),
+    _tool(
+        ListTasks,
+        "list_tasks",
+        _output(tasks={"type": "array", "items": _object(_LISTED)}, count=_ID),
+        _hints("List tasks", reads=True),
+    ),
+    _tool(
+        CompleteTask,
+        "complete_task",
+        _output(task_id=_ID, title=_text(), status=_text(const="completed"), completed_at=_TIME),
+        _hints("Complete a task"),
+    ),
+    _tool(
+        DeleteTask,
+        "delete_task",
+        _output(task_id=_ID, title=_text()),
+        _hints("Delete a task", destroys=True),
+    ),
+    _tool(
+        UpdateTask,
+        "update_task",
+        _output(**_FIELDS, updated_at=_TIME),
+        _hints("Change a task", destroys=True),
+    ),
+)
