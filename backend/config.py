@@ -215,8 +215,17 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a value is not possible.
     """
+    return load(Settings)
+
+
+def load[S: BaseSettings](kind: type[S]) -> S:
+    """Settings of one kind, as `load_settings` reads those of the service.
+
+    Raises:
+        SettingsError: a value is not possible, or one that has to be set is missing.
+    """
     try:
-        return Settings()
+        return kind()
     except UnicodeDecodeError:
         raise SettingsError(".env: is not UTF-8 text") from None
     except ValidationError as error:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from backend.settings.providers import Address
@@ -30,3 +30,12 @@ class McpSettings(BaseSettings):
             if not all(_HOST.fullmatch(host) for host in value):
                 raise ValueError("must list hosts such as todo.example.com (no *, no path)")
         return value
+
+
+class BridgeSettings(BaseSettings):
+    """The environment of `python -m backend.mcp`, which a client starts."""
+
+    todo_mcp_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] = "http://127.0.0.1:8000/mcp"
+    """Where the service is."""
+    todo_mcp_token: SecretStr
+    """The session token, or JWT, of the person whose tasks they are."""

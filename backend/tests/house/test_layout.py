@@ -34,7 +34,7 @@ FLOORS = (
     ("turns",),
     ("routes", "mcp", "page"),
     ("main", "demo", "__main__"),
-    ("tests", "bench", "evals", "faults"),
+    ("tests", "bench", "evals", "examples", "faults"),
 )
 """From the ground up. A module imports from the floors below, and from its own without a circle."""
 

@@ -156,7 +156,7 @@ def test_the_wheel_holds_the_service_and_no_tests(installed: Path) -> None:
     rooms = {path.name for path in (installed / "backend").iterdir() if path.is_dir()}
 
     assert {name for name in names if not name.endswith(".dist-info")} == {"backend"}
-    assert not rooms & {"bench", "faults", "tests"}
+    assert not rooms & {"bench", "examples", "faults", "tests"}
 
 
 def test_a_database_that_is_given_gets_no_demo(installed: Path, empty_database: str) -> None:
