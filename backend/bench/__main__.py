@@ -15,6 +15,7 @@ from uvicorn.loops.auto import auto_loop_factory
 from backend.bench.burst import burst
 from backend.bench.context import context
 from backend.bench.database import Postgres, postgres
+from backend.bench.greedy import greedy
 from backend.bench.hostile import hostile
 from backend.bench.limits import limits
 from backend.bench.lists import lists
@@ -38,6 +39,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),
     "context": ("What a conversation of 200 turns sends, beside its last 50 messages", context),
     "hostile": ("GET /api/tasks while others do harm", hostile),
+    "greedy": ("GET /health while somebody has all done that the limits allow", greedy),
     "start": ("Start to the first healthy answer", startup),
 }
 
