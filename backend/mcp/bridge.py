@@ -31,7 +31,7 @@ from mcp_types import (
 )
 from mcp_types.version import LATEST_MODERN_VERSION
 
-from backend.mcp.server import INSTRUCTIONS, NAME
+from backend.mcp.words import INSTRUCTIONS, NAME, TITLE, VERSION
 from backend.settings.mcp import BridgeSettings
 
 type Context = ServerRequestContext[Any, Any]
@@ -121,8 +121,8 @@ async def serve(settings: BridgeSettings) -> None:
         bridge = Bridge(settings, http)
         server: Server[Any] = Server(
             NAME,
-            title="To-do list",
-            version="0.1.0",
+            title=TITLE,
+            version=VERSION,
             instructions=INSTRUCTIONS,
             on_list_tools=bridge.list_tools,
             on_call_tool=bridge.call_tool,

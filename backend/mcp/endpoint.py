@@ -21,6 +21,7 @@ from backend.auth import authenticate
 from backend.config import Settings
 from backend.errors import InvalidSession
 from backend.mcp.server import create_server
+from backend.mcp.words import TITLE
 from backend.web.middleware import BODY_MAX
 from backend.web.refusals import HostRefused, OriginRefused
 
@@ -131,7 +132,7 @@ def mount_mcp(app: FastAPI, settings: Settings) -> McpEndpoint:
         refuse_strangers(request, settings)
         document: dict[str, Any] = {
             "resource": _resource(request, settings),
-            "resource_name": "To-do list",
+            "resource_name": TITLE,
             "bearer_methods_supported": ["header"],
         }
         if settings.better_auth_url is not None:

@@ -36,14 +36,10 @@ from backend.errors import RateLimited
 from backend.journal.outside import OutsideCall
 from backend.mcp.calls import IDEMPOTENCY_KEY, Result, call_tool
 from backend.mcp.tools import TOOLS
+from backend.mcp.words import INSTRUCTIONS, NAME, TITLE, VERSION
 
 type Context = ServerRequestContext[Any, Request]
 
-NAME = "todo-chat"
-INSTRUCTIONS = """\
-The to-do list of the person who is signed in. A task is named by its task_id: look it up with \
-list_tasks before you change one. What you change stands in the person's history under your \
-name, and the person can undo it."""
 RATE_LIMITED = -32029
 """A JSON-RPC error of our own, where the person's calls of the minute are used up."""
 NAME_MAX = 100
@@ -71,8 +67,8 @@ def create_server() -> Server[Any]:
     lists: tuple[CacheableMethod, ...] = ("tools/list", "resources/list", "prompts/list")
     return Server(
         NAME,
-        title="To-do list",
-        version="0.1.0",
+        title=TITLE,
+        version=VERSION,
         instructions=INSTRUCTIONS,
         # they are the same for everybody, for as long as a release serves
         cache_hints=dict.fromkeys(lists, CacheHint(ttl_ms=300_000, scope="public")),

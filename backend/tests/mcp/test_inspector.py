@@ -46,7 +46,8 @@ async def targets(
 
 async def inspect(target: list[str], method: str, *args: str) -> Any:
     """What the inspector prints of an answer."""
-    command = ["node", str(INSPECTOR), "--cli", *target, "--method", method, *args]
+    patience = ("--connect-timeout", "60000")
+    command = ["node", str(INSPECTOR), "--cli", *target, *patience, "--method", method, *args]
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=PIPE,
