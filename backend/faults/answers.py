@@ -8,6 +8,11 @@ from backend.faults.model import TOOLS
 from backend.faults.scenario import Scenario, Verb
 from backend.faults.tables import Tables, Turn, shown
 
+AT_ONCE = 0.1
+"""Seconds between what a client sends at once, at the most."""
+ON_ITS_WAY = 0.3
+"""Seconds in which a busy server may not yet have seen that its client hung up."""
+
 
 def answer_breaches(scenario: Scenario, sent: list[Sent], tables: Tables) -> Iterator[str]:
     """What is wrong with how the messages were answered."""
@@ -23,7 +28,7 @@ def _without_ground(sent: list[Sent]) -> set[int]:
     for each in sent:
         if any(command.title in unmade for command in each.message.commands):
             found.add(each.message.number)
-        if each.answered is None or each.message.number in found:
+        if each.answered is None or each.stops or each.message.number in found:
             unmade |= {command.to or command.title for command in each.message.commands}
     return found
 
@@ -40,12 +45,53 @@ def _message(
     yield from (f"{name}: {each}" for a in sent.attempts for each in _answer(a, sent, turns))
     if sent.key and len(turns) > 1:
         yield f"{name} has {len(turns)} turns under one key"
-    lost = sum(attempt.status is None for attempt in sent.attempts)
-    whole = [turn for turn in turns[:-1] if turn.answer["status"] == "complete"]
-    if len(whole) != len(turns[:-1]) or len(whole) > lost:
+    if len(turns) > 1 + _doubtful(sent, turns):
         yield f"{name} was taken for {len(turns)} messages"
-    if sent.answered and last and len(turns) == 1 and sent.message.number not in without_ground:
+    if scenario.patient and sent.message.number == scenario.faults[0].message:
+        yield from (f"{name}: {each}" for each in _healthy(sent, turns))
+    if (
+        sent.answered
+        and last
+        and not sent.stops
+        and len(turns) == 1
+        and sent.message.number not in without_ground
+    ):
         yield from (f"{name}: {each}" for each in _effect(sent, last))
+
+
+def _doubtful(sent: Sent, turns: list[Turn]) -> int:
+    """How many turns more than one there may be.
+
+    A server that dies with its answer in hand can tell nobody that it was not taken, and one
+    whose client hangs up when the answer is on its way takes it for delivered. And what no
+    earlier attempt had begun are messages of their own, as many as are sent at the same moment.
+    All else that was not taken is the same message when it comes again.
+    """
+    whole = [turn for turn in turns[:-1] if turn.answer["status"] == "complete"]
+    died = sum(each.status is None and not each.left for each in sent.attempts)
+    missed = sum(
+        any(turn.answer["ended"] < each.left + ON_ITS_WAY for turn in whole)
+        for each in sent.attempts
+        if each.left
+    )
+    return min(len(whole), died + missed) + _at_once(sent, turns) - 1
+
+
+def _at_once(sent: Sent, turns: list[Turn]) -> int:
+    """How many times it was sent when it was first begun; 1 where it was under a key."""
+    begun = min((turn.asked["created"] for turn in turns), default=0.0)
+    before = [each for each in sent.attempts if each.sent <= begun]
+    if sent.key or not before:
+        return 1
+    latest = max(each.sent for each in before)
+    return sum(abs(each.sent - latest) < AT_ONCE for each in sent.attempts)
+
+
+def _healthy(sent: Sent, turns: list[Turn]) -> Iterator[str]:
+    """A run whose server is well is not taken for a dead one, whatever is in its lease's way."""
+    if sent.attempts[-1].status != 200:
+        yield f"a run that was well was answered with {sent.attempts[-1].status}"
+    yield from ("a run that was well was taken up" for t in turns if t.answer["attempt"] > 1)
 
 
 def _answer(attempt: Attempt, sent: Sent, turns: list[Turn]) -> Iterator[str]:
@@ -57,11 +103,12 @@ def _answer(attempt: Attempt, sent: Sent, turns: list[Turn]) -> Iterator[str]:
         return
     if attempt.status == 200:
         told = attempt.body["tool_calls"] or []
+        stopped = bool(attempt.seen and attempt.seen.end == "abort")
         true = [
             turn
             for turn in turns
-            if (turn.answer["status"], turn.answer["content"])
-            == ("complete", attempt.body["response"])
+            if (turn.answer["status"], turn.answer["stopped"]) == ("complete", stopped)
+            and (stopped or turn.answer["content"] == attempt.body["response"])
             and shown(turn.calls) == told
             and turn.answer["conversation_id"] == attempt.body["conversation_id"]
         ]

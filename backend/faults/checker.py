@@ -8,6 +8,7 @@ from typing import Any
 from backend.faults.answers import answer_breaches
 from backend.faults.client import Sent
 from backend.faults.scenario import TAG, Scenario
+from backend.faults.sights import sight_breaches
 from backend.faults.tables import Tables, shown
 
 
@@ -20,6 +21,7 @@ def breaches(scenario: Scenario, sent: list[Sent], tables: Tables) -> list[str]:
         *_states(scenario, tables),
         *_occurrences(scenario, tables),
         *answer_breaches(scenario, sent, tables),
+        *sight_breaches(sent, tables),
         *_unsent(sent, tables),
     ]
 

@@ -1,18 +1,22 @@
 """A person with the chat open: sends a message, and sends it again when that fails."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import httpx
 
-from backend.faults.injections import Faults, Stage
+from backend.faults.fleet import Replica
+from backend.faults.injections import Faults
 from backend.faults.scenario import Message, Scenario
+from backend.faults.stage import Stage
+from backend.faults.streams import Seen, view
 
-ATTEMPTS = 20
-"""Times that a message is sent at the most; the faults have an end long before."""
+GIVE_UP = 60.0
+"""Seconds after which a message is not sent again; the faults have an end long before."""
 PATIENCE = 40.0
 """Seconds that an answer may take: waiting for a dead run, a run, an outage at its end."""
 PAUSE = 0.25
@@ -28,13 +32,18 @@ class Attempt:
     """One sending of a message: the answer, or no status where the connection was lost."""
 
     replica: str
-    seconds: float
+    sent: float = field(default_factory=time)
+    """When, in seconds since 1970."""
+    seconds: float = 0.0
     status: int | None = None
     body: Any = None
-    left: bool = False
-    """The client hung up."""
+    left: float = 0.0
+    """When the client hung up, in seconds since 1970; 0 where it did not."""
     late: bool = False
     """Nothing came within `PATIENCE`."""
+    replayed: bool = False
+    seen: Seen | None = None
+    """What came, where the answer is a stream."""
 
     @property
     def details(self) -> dict[str, Any]:
@@ -53,12 +62,15 @@ class Sent:
     key: str | None
     body: dict[str, Any]
     attempts: list[Attempt] = field(default_factory=list)
+    views: list[Seen] = field(default_factory=list)
+    """What others saw of it who looked at its stream."""
+    stops: list[Any] = field(default_factory=list)
+    """What was said to those who stopped it."""
 
     @property
     def answered(self) -> Attempt | None:
-        """The attempt that came to an answer, which is the last one."""
-        last = self.attempts[-1] if self.attempts else None
-        return last if last and last.status == 200 else None
+        """The first attempt that came to an answer; after one the message is not sent again."""
+        return next((each for each in self.attempts if each.status == 200), None)
 
 
 @dataclass
@@ -77,59 +89,106 @@ class Client:
         body = {"message": message.text, "conversation_id": self.conversation_id}
         sent = Sent(message, key, body)
         self.sent.append(sent)
-        for number in range(ATTEMPTS):
-            attempt = await self._attempt(message, body, key, number)
-            sent.attempts.append(attempt)
-            if attempt.status == 200:
-                self.conversation_id = attempt.body["conversation_id"]
-                break
-            if not self._sends_again(message, attempt):
-                break
-            self._learn(attempt)
+        began = perf_counter()
+        while await self._send_once(sent) and perf_counter() < began + GIVE_UP:
             if key is None:  # under a key it has to be the same request
                 body["conversation_id"] = self.conversation_id
             await asyncio.sleep(PAUSE)
         await self.faults.over(message)
 
-    def _sends_again(self, message: Message, attempt: Attempt) -> bool:
-        """Who hung up on a server that goes on gets no second answer without a key."""
-        left_alive = attempt.left and not self.faults.froze(message)
-        return self.scenario.persistent and (self.scenario.keyed or not left_alive)
+    async def _send_once(self, sent: Sent) -> bool:
+        """Send it, several times at once perhaps if it is not the first time; whether to go on."""
+        first = not sent.attempts
+        sending = [self._attempt(sent) for _ in range(1 if first else self.scenario.resends)]
+        attempts = await asyncio.gather(*sending)
+        for attempt in attempts:
+            self._learn(attempt)
+        return self.scenario.persistent and sent.answered is None
 
     def _learn(self, attempt: Attempt) -> None:
-        if self.scenario.attentive and "conversation_id" in attempt.details:
+        if attempt.status == 200:
+            self.conversation_id = attempt.body["conversation_id"]
+        elif self.scenario.attentive and "conversation_id" in attempt.details:
             self.conversation_id = attempt.details["conversation_id"]
 
-    async def _attempt(
-        self, message: Message, body: dict[str, Any], key: str | None, number: int
-    ) -> Attempt:
-        random = Random(f"{message.text} {number}")  # noqa: S311  # repeatable, not secret
-        replica = await self.stage.fleet.choose(random)
-        headers = self.headers | ({"Idempotency-Key": key} if key else {})
-        asking = asyncio.create_task(
-            self.http.post(f"{replica.address}/api/chat", json=body, headers=headers)
-        )
-        self._say(message, Attempt(replica.name, 0), "sent")
+    async def _attempt(self, sent: Sent) -> Attempt:
+        message = sent.message
+        replica = await self._choose(message.text, len(sent.attempts))
+        attempt = Attempt(replica.name)
+        sent.attempts.append(attempt)
+        ask = self._ask_streamed if self.scenario.streamed else self._ask
+        asking = asyncio.create_task(ask(replica, sent, attempt))
+        self._say(message, attempt, "sent")
         self.faults.sent(message, replica)
         started = perf_counter()
-        attempt = Attempt(replica.name, 0)
-        leaving = asyncio.create_task(self.faults.leaving[message.number].wait())
+        leave = self.faults.leaving[message.number]
+        leaving = asyncio.create_task(leave.wait())
         await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if leaving.done():
-            self.faults.leaving[message.number] = asyncio.Event()
-            attempt.left = not asking.done()
+            if self.faults.leaving[message.number] is leave:
+                self.faults.leaving[message.number] = asyncio.Event()
+            attempt.left = 0.0 if asking.done() else time()
             asking.cancel()
         leaving.cancel()
         try:
-            answer = await asking
+            await asking
         except (httpx.HTTPError, asyncio.CancelledError) as error:
             attempt.late = isinstance(error, httpx.TimeoutException)
             self._say(message, attempt, f"lost: {type(error).__name__}")
         else:
-            attempt.left, attempt.status, attempt.body = False, answer.status_code, answer.json()
-            self._say(message, attempt, f"{answer.status_code} {_gist(answer)}")
+            attempt.left = 0.0
+            self._say(message, attempt, _gist(attempt))
         attempt.seconds = perf_counter() - started
         return attempt
+
+    async def _ask(self, replica: Replica, sent: Sent, attempt: Attempt) -> None:
+        headers = self.headers | ({"Idempotency-Key": sent.key} if sent.key else {})
+        answer = await self.http.post(
+            f"{replica.address}/api/chat", json=sent.body, headers=headers
+        )
+        attempt.status, attempt.body = answer.status_code, answer.json()
+        attempt.replayed = answer.headers.get("Idempotency-Replayed") == "true"
+
+    async def _ask_streamed(self, replica: Replica, sent: Sent, attempt: Attempt) -> None:
+        part = {"type": "text", "text": sent.message.text}
+        message = {"id": f"m{sent.message.number}", "role": "user", "parts": [part]}
+        attempt.seen = Seen(replica.name)
+        await view(
+            self.http,
+            "POST",
+            attempt.seen,
+            f"{replica.address}/api/ui/chat",
+            json={"id": self.chat, "message": message, "trigger": "submit-message"},
+            headers=self.headers,
+        )
+        attempt.status, attempt.body = attempt.seen.as_answer()
+
+    async def answer_again(self, sent: Sent) -> Attempt:
+        """Ask for what was answered, under its key, until it comes."""
+        began = perf_counter()
+        while perf_counter() < began + GIVE_UP:
+            replica = await self._choose(f"{sent.message.text} again", 0)
+            attempt = Attempt(replica.name)
+            ask = self._ask_streamed if self.scenario.streamed else self._ask
+            with suppress(httpx.HTTPError):
+                await ask(replica, sent, attempt)
+                if attempt.status is not None and attempt.status < 500:
+                    return attempt
+            await asyncio.sleep(PAUSE)
+        raise NeverAnswered(f"message {sent.message.number} again")
+
+    @property
+    def chat(self) -> str:
+        """The client's own name of the chat."""
+        return f"chat {self.scenario.seed}"
+
+    async def _choose(self, text: str, number: int) -> Replica:
+        """Where the `number`th sending goes; a patient run's next ones to the other server."""
+        slots = self.stage.ordinary
+        if self.scenario.patient:
+            slots = [self.stage.patient[min(number, 1)]]
+        random = Random(f"{text} {number}")  # noqa: S311  # repeatable, not secret
+        return await self.stage.fleet.choose(random, slots)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -142,8 +201,9 @@ class Client:
         """Another request of this person, made until it is answered without a failure."""
         random = Random(path)  # noqa: S311  # repeatable, not secret
         headers = self.headers | options.pop("headers", {})
-        for _ in range(ATTEMPTS):
-            replica = await self.stage.fleet.choose(random)
+        began = perf_counter()
+        while perf_counter() < began + GIVE_UP:
+            replica = await self.stage.fleet.choose(random, self.stage.ordinary)
             try:
                 answer = await self.http.request(
                     method, f"{replica.address}{path}", headers=headers, **options
@@ -156,11 +216,13 @@ class Client:
         raise NeverAnswered(f"{method} {path}")
 
 
-def _gist(answer: httpx.Response) -> str:
+def _gist(attempt: Attempt) -> str:
     """What an answer says, in a line."""
-    body = answer.json()
-    if answer.status_code != 200:
-        return f"{body['error']['code']} {body['error']['details']}"[:300]
-    calls = [f"{call['tool']} {call['args']}" for call in body["tool_calls"] or []]
-    replayed = answer.headers.get("Idempotency-Replayed", "")
-    return f"{replayed} in {body['conversation_id']}: {'; '.join(calls)}"
+    if attempt.status is None:
+        return "cut"
+    if attempt.status != 200:
+        error = attempt.body["error"]
+        return f"{attempt.status} {error['code']} {error['details']}"[:300]
+    calls = [f"{call['tool']} {call['args']}" for call in attempt.body["tool_calls"] or []]
+    how = attempt.seen.end if attempt.seen else "again" * attempt.replayed
+    return f"200 {how} in {attempt.body['conversation_id']}: {'; '.join(calls)}"

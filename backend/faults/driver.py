@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -12,11 +13,14 @@ import httpx
 
 from backend.faults.checker import breaches, history_breaches
 from backend.faults.client import Client, NeverAnswered
-from backend.faults.injections import Faults, Stage
+from backend.faults.fleet import Replica
+from backend.faults.injections import Faults
 from backend.faults.model import TOOLS
+from backend.faults.onlookers import look_on, stop
 from backend.faults.postgres import through_outages
 from backend.faults.provider import Provider
-from backend.faults.scenario import Fault, Scenario
+from backend.faults.scenario import Fault, Message, Scenario
+from backend.faults.stage import Stage
 from backend.faults.tables import Tables, read_tables
 from backend.faults.waiting import until
 from backend.tests.support import better_auth
@@ -33,6 +37,8 @@ class Result:
     wrong: list[str] = field(default_factory=list)
     happened: list[Fault] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
+    """Seconds that an answer took at the most."""
     began: float = 0.0
     ended: float = 0.0
 
@@ -41,9 +47,22 @@ async def play(
     scenario: Scenario, stage: Stage, provider: Provider, http: httpx.AsyncClient
 ) -> Result:
     """Play `scenario` to its end and look at what it left."""
+    async with stage.one_patient if scenario.patient else nullcontext():
+        return await _play(scenario, stage, provider, http)
+
+
+async def _play(
+    scenario: Scenario, stage: Stage, provider: Provider, http: httpx.AsyncClient
+) -> Result:
     result = Result(scenario, began=perf_counter())
     user_id, token = await through_outages(lambda: _sign_up(stage))
-    faults = Faults(scenario, stage, user_id)
+    faults = Faults(
+        scenario,
+        stage,
+        user_id,
+        write=partial(_write, http, token),
+        stop=lambda number: stop(client, number),
+    )
     client = Client(scenario, stage, faults, http, token)
     with provider.playing(scenario, faults):
         try:
@@ -63,8 +82,16 @@ async def play(
 
 
 async def _sign_up(stage: Stage) -> tuple[str, str]:
-    user_id = await better_auth.add_user(stage.postgres.url, "someone")
-    return user_id, await better_auth.sign_in(stage.postgres.url, user_id)
+    user_id = await better_auth.add_user(stage.postgres.own_url, "someone")
+    return user_id, await better_auth.sign_in(stage.postgres.own_url, user_id)
+
+
+async def _write(http: httpx.AsyncClient, token: str, replica: Replica, task: int) -> None:
+    """Write to a task what is not looked at."""
+    headers = {"Authorization": f"Bearer {token}"}
+    address = f"{replica.address}/api/tasks/{task}"
+    with suppress(httpx.HTTPError):
+        await http.put(address, headers=headers, json={"priority": "high"})
 
 
 async def _send_all(client: Client) -> None:
@@ -72,8 +99,18 @@ async def _send_all(client: Client) -> None:
         errand = {"title": title, "recurrence_pattern": "daily"}
         await client.call("POST", "/api/tasks", json=errand)
     for messages in client.scenario.rounds:
-        await asyncio.gather(*(client.send(message) for message in messages))
+        await asyncio.gather(*(_send(client, message) for message in messages))
     await client.faults.finished()
+
+
+async def _send(client: Client, message: Message) -> None:
+    """Send it; others look on."""
+    sending = asyncio.create_task(client.send(message))
+    await asyncio.sleep(0)  # it has begun
+    onlookers = [
+        look_on(client, client.sent[-1], number) for number in range(client.scenario.viewers)
+    ]
+    await asyncio.gather(sending, *onlookers)
 
 
 async def _replays(client: Client) -> AsyncIterator[str]:
@@ -81,12 +118,10 @@ async def _replays(client: Client) -> AsyncIterator[str]:
     for sent in client.sent:
         if sent.key is None or sent.answered is None:
             continue
-        answer = await client.call(
-            "POST", "/api/chat", json=sent.body, headers={"Idempotency-Key": sent.key}
-        )
-        if answer.headers.get("Idempotency-Replayed") != "true":
+        again = await client.answer_again(sent)
+        if not (again.replayed or again.seen):
             yield f"message {sent.message.number}: its key was answered anew"
-        if answer.json() != sent.answered.body:
+        if again.body != sent.answered.body:
             yield f"message {sent.message.number}: its key was answered in another way"
 
 
@@ -123,6 +158,7 @@ def _count(result: Result, client: Client, tables: Tables) -> None:
     """What the scenario has exercised, for the report."""
     attempts = [attempt for sent in client.sent for attempt in sent.attempts]
     result.counts.update(f"{each.kind}, {each.moment}" for each in client.faults.happened)
+    result.slowest = max(attempt.seconds for attempt in attempts)
     result.counts["messages"] = len(client.sent)
     result.counts["sent again"] = len(attempts) - len(client.sent)
     result.counts["connections lost"] = sum(attempt.status is None for attempt in attempts)

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -18,8 +18,8 @@ from typing import Any, cast
 from backend.faults.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-RUN_LIMIT = 3
-"""Seconds of a run, as the servers are set."""
+RUN_LIMIT, PATIENT_LIMIT = 3, 16
+"""Seconds of a run, as the servers are set, and as the patient ones are."""
 START_LIMIT = 60.0
 STARTS, START_PAUSE = 10, 0.5
 """Times that a server is started where it ends at once, and the seconds between."""
@@ -44,6 +44,9 @@ class Replica:
     log: Path
     address: str = ""
     usable: bool = False
+    killed: bool = False
+    disturbed: int = 0
+    """How often it was killed, stopped, frozen or let go on."""
 
     async def serves(self) -> bool:
         """Whether it has begun to; its address is known then.
@@ -59,6 +62,7 @@ class Replica:
         return bool(self.address)
 
     def signal(self, number: signal.Signals) -> None:
+        self.disturbed += 1
         if not self.ended.done():
             os.kill(self.pid, number)
 
@@ -103,9 +107,9 @@ def _stdin(process: Process) -> asyncio.StreamWriter:
 
 
 @asynccontextmanager
-async def nursery(folder: Path, *, broken: bool = False) -> AsyncIterator[Nursery]:
-    """A nursery for the block; what it started ends with it."""
-    arguments = ["-m", "backend.faults.nursery", *["--broken"] * broken]
+async def nursery(folder: Path, build: str | None = None) -> AsyncIterator[Nursery]:
+    """A nursery for the block, of a broken build perhaps; what it started ends with it."""
+    arguments = ["-m", "backend.faults.nursery", *([build] if build else [])]
     environment = {"PATH": os.environ.get("PATH", "")}
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, cwd=CHECKOUT, env=environment, stdin=PIPE, stdout=PIPE
@@ -154,17 +158,22 @@ class Fleet:
         await asyncio.sleep(START_PAUSE)
         return await self._begin(slot, tries - 1)
 
-    async def choose(self, random: Random) -> Replica:
-        """Any replica that can be used; waits while there is none."""
+    def usable(self) -> list[Replica]:
+        """The replicas that serve."""
+        return [each for each in self._replicas.values() if each.usable]
+
+    async def choose(self, random: Random, slots: Collection[int]) -> Replica:
+        """Any replica in one of `slots` that can be used; waits while there is none."""
 
         def usable() -> list[Replica]:
-            return [each for each in self._replicas.values() if each.usable]
+            return [each for each in self.usable() if each.slot in slots]
 
         async with asyncio.timeout(START_LIMIT), self._changed:
             return random.choice(await self._changed.wait_for(usable))
 
     def kill(self, replica: Replica) -> None:
         """End it at once, and start another in its slot."""
+        replica.killed = True
         replica.signal(signal.SIGKILL)
         self._replace(replica)
 
@@ -206,7 +215,12 @@ class Fleet:
         return list(self._replicas.values())
 
 
-def environment(database_url: str, provider_url: str) -> dict[str, str]:
+def application(slot: int) -> str:
+    """As whom the database knows the server of a slot."""
+    return f"slot-{slot}"
+
+
+def environment(database_url: str, provider_url: str, run_limit: int) -> dict[str, str]:
     """What a server of the suite is told."""
     limits = ("RATE_LIMIT_CHAT", "RATE_LIMIT_HISTORY", "RATE_LIMIT_TASKS")
     return {
@@ -217,7 +231,9 @@ def environment(database_url: str, provider_url: str) -> dict[str, str]:
         "OPENAI_API_KEY": "a-key",
         "OPENAI_BASE_URL": provider_url,
         "AI_SUMMARIES": "false",
-        "AI_TIMEOUT_SECONDS": str(RUN_LIMIT),
+        "AI_TIMEOUT_SECONDS": str(run_limit),
+        # few, so that others can have them all
+        "DATABASE_POOL_SIZE": "3" if run_limit == PATIENT_LIMIT else "10",
         "CHAT_CONCURRENCY": "1000",
         **dict.fromkeys(limits, "100000/minute"),
     }

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
 
-from backend.faults.fleet import RUN_LIMIT, Fleet, Replica
-from backend.faults.postgres import Postgres, Row, through_outages
+from backend.faults.fleet import RUN_LIMIT, Replica
+from backend.faults.hangs import hang
+from backend.faults.postgres import Row, through_outages
 from backend.faults.scenario import PROVIDER, Fault, Kind, Message, Moment, Scenario
+from backend.faults.seeds import STARVED_EVERY
+from backend.faults.stage import Stage
+from backend.faults.starving import Write, starve
 from backend.faults.waiting import LOOK_AGAIN, until
-from backend.tests.support.provider_wire import GARBAGE, Drop, Failure, Hang, Step
+from backend.tests.support.provider_wire import GARBAGE, Answer, Drop, Failure, Hang, Step
 
 HOLD_LIMIT = 3.0
 """Seconds that a record is held up at the most, for the fault that waits for it."""
@@ -22,30 +25,31 @@ STALL = RUN_LIMIT + 0.5
 FREEZE_LIMIT = 15.0
 """Seconds that a server is frozen at the most: twice as long as a dead run's lease."""
 
-_HOLD = """
-    SELECT answer.id FROM messages answer JOIN messages asked ON asked.id = answer.reply_to
-    WHERE answer.user_id = %s AND asked.content = %s AND answer.status = 'running'
-    FOR UPDATE OF answer
+RELOADED, THOUGHT = 7.2, 10.0
+"""Seconds after which a patient run's page is reloaded, and its model answers.
+
+A lease that was not renewed has lapsed by the first.
 """
+
+_HOLD = {
+    Moment.RECORDING: """
+        SELECT answer.id FROM messages answer JOIN messages asked ON asked.id = answer.reply_to
+        WHERE answer.user_id = %s AND asked.content = %s AND answer.status = 'running'
+        FOR UPDATE OF answer
+    """,
+    Moment.ENDING: """
+        SELECT held.id FROM conversations held
+        WHERE held.user_id = %s AND EXISTS (
+            SELECT FROM messages asked WHERE asked.conversation_id = held.id AND asked.content = %s
+        ) FOR UPDATE OF held
+    """,
+}
 _HELD_UP = """
-    SELECT 1 FROM pg_stat_activity
-    WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)) AND query LIKE '%tool_calls_json%'
+    SELECT pid FROM pg_stat_activity
+    WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)) AND query LIKE %s
 """
-
-
-class Say(Protocol):
-    def __call__(self, seed: int, what: str, felt_by_all: bool = False) -> None:
-        """Take note of what happens in a scenario, and perhaps to those played beside it."""
-
-
-@dataclass
-class Stage:
-    """What scenarios are played on."""
-
-    postgres: Postgres
-    fleet: Fleet
-    say: Say
-    """Told what happens."""
+_WAITING = {Moment.RECORDING: "%tool_calls_json%", Moment.ENDING: "%answered%"}
+"""How the statement is known that waits for what is held."""
 
 
 @dataclass
@@ -55,6 +59,9 @@ class Faults:
     scenario: Scenario
     stage: Stage
     user_id: str
+    write: Write
+    stop: Callable[[int], Coroutine[Any, Any, None]]
+    """Have the person stop what is being answered."""
     serving: dict[int, Replica] = field(default_factory=dict)
     """Where the message of a number was sent last."""
     leaving: dict[int, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
@@ -65,6 +72,7 @@ class Faults:
     _over: set[int] = field(default_factory=set)
     _begun: set[Fault] = field(default_factory=set)
     _frozen: dict[int, Replica] = field(default_factory=dict)
+    _thought: asyncio.Event = field(default_factory=asyncio.Event)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     def sent(self, message: Message, replica: Replica) -> None:
@@ -78,6 +86,8 @@ class Faults:
         self._requests[message.number] += 1
         number = self._requests[message.number]
         self.stage.say(self.scenario.seed, f"message {message.number}: model request {number}")
+        if self.scenario.patient and not self._thought.is_set():
+            return self._asked_patiently(message, answer)
         for fault in self._due(message, Moment.ASKED):
             if fault.kind in PROVIDER and 0 <= number - fault.request < fault.lasting:
                 if number == fault.request:
@@ -89,15 +99,33 @@ class Faults:
         for fault in self._due(message, Moment.ANSWERED):
             if number == fault.request:
                 self._begin(fault, self._after(fault))
-        for fault in self._due(message, Moment.RECORDING):
-            if number == fault.request:
-                answer = Hang(answer)
-                self._begin(fault, self._at_the_record(fault, message, answer.release))
+        for moment in (Moment.RECORDING, Moment.ENDING):
+            for fault in self._due(message, moment):
+                last = isinstance(answer, Answer) and not answer.calls
+                if last if moment is Moment.ENDING else number == fault.request:
+                    answer = Hang(answer)
+                    self._begin(fault, self._while_held(fault, message, answer.release))
         return answer
 
-    def froze(self, message: Message) -> bool:
-        """Whether the server that had `message` is frozen now."""
-        return message.number in self._frozen
+    def _asked_patiently(self, message: Message, answer: Step) -> Step:
+        """The model of a patient run thinks for longer than a lease."""
+        for fault in self._due(message, Moment.ASKED):
+            self._note(fault)
+            self._begin(fault, self._starve(message))
+            self._go_on(self._think())
+        return Hang(answer, self._thought)
+
+    async def _starve(self, message: Message) -> None:
+        replica = self.serving[message.number]
+        way = self.scenario.seed // STARVED_EVERY
+        await starve(way, self.stage, replica, self.user_id, message.text, self.write)
+
+    async def _think(self) -> None:
+        await asyncio.sleep(RELOADED)
+        for number in self.serving:
+            self.leaving[number].set()
+        await asyncio.sleep(THOUGHT - RELOADED)
+        self._thought.set()
 
     async def over(self, message: Message) -> None:
         """The client is done with `message`: nothing of it is frozen any more."""
@@ -152,24 +180,34 @@ class Faults:
         await self._happen(fault)
         answered.set()
 
-    async def _at_the_record(self, fault: Fault, message: Message, answered: asyncio.Event) -> None:
-        """Hold the assistant's row, so that the record of a change has to wait, and strike then."""
+    async def _while_held(self, fault: Fault, message: Message, answered: asyncio.Event) -> None:
+        """Hold the row that a statement of this moment must wait for, and strike when it does."""
         try:
             async with self.stage.postgres.connection() as mine, mine.transaction():
-                await mine.execute(_HOLD.encode(), [self.user_id, message.text])
+                await mine.execute(_HOLD[fault.moment].encode(), [self.user_id, message.text])
                 answered.set()
-                await until(partial(_is_held_up, mine), HOLD_LIMIT)
-                await self._happen(fault)
+                held_up = 0
+
+                async def waits() -> bool:
+                    nonlocal held_up
+                    held_up = await _held_up(mine, _WAITING[fault.moment])
+                    return bool(held_up)
+
+                await until(waits, HOLD_LIMIT)
+                await self._happen(fault, held_up)
         except (TimeoutError, OperationalError):  # another fault came in between
             pass
         finally:
             answered.set()
 
-    async def _happen(self, fault: Fault) -> None:
+    async def _happen(self, fault: Fault, held_up: int = 0) -> None:
+        """`held_up` is the database's process that waits for a row which the suite holds."""
+        fleet, replica = self.stage.fleet, self.serving[fault.message]
         if fault.kind is Kind.PAUSE and fault.message in self._over:
             return
+        if fault.kind is Kind.KILL and replica.killed:
+            return
         self._note(fault)
-        fleet, replica = self.stage.fleet, self.serving[fault.message]
         match fault.kind:
             case Kind.KILL:
                 fleet.kill(replica)
@@ -182,12 +220,19 @@ class Faults:
                 self.leaving[fault.message].set()
             case Kind.LEAVE:
                 self.leaving[fault.message].set()
+            case Kind.STOPPED:
+                if fault.moment is Moment.ASKED:  # the model is silent for as long
+                    await self.stop(fault.message)
+                else:
+                    self._go_on(self.stop(fault.message))
             case Kind.TERMINATE:
                 await through_outages(self.stage.postgres.terminate_connections)
             case Kind.STALL:
                 await asyncio.sleep(STALL)
             case Kind.RESTART:
                 await self.stage.postgres.restart()
+            case _:
+                self._go_on(hang(fault, self.stage, replica, self.user_id, held_up))
 
     async def _stop(self, replica: Replica) -> None:
         try:
@@ -199,10 +244,11 @@ class Faults:
                 self.complaints.append(f"a server that was told to stop left with {code}")
 
 
-async def _is_held_up(connection: AsyncConnection[Row]) -> bool:
-    """Whether a record waits for the row that this connection's transaction holds."""
+async def _held_up(connection: AsyncConnection[Row], statement: str) -> int:
+    """The process that waits for the row which this connection's transaction holds, or 0."""
     await connection.execute("SELECT pg_stat_clear_snapshot()")
-    return (await connection.execute(_HELD_UP.encode())).rowcount > 0
+    row = await (await connection.execute(_HELD_UP.encode(), [statement])).fetchone()
+    return row["pid"] if row else 0
 
 
 def _provider_fault(fault: Fault) -> Step:

@@ -14,7 +14,8 @@ from typing import Any
 from backend.faults.scenario import Command, Message, Verb
 from backend.tests.support.provider_wire import Answer, FunctionCall
 
-OWN = "ask_"
+OWN = "ask"
+"""Begins the ids that it gives out, of nine letters and digits, which nobody replaces."""
 TOOLS = {
     Verb.ADD: "add_task",
     Verb.COMPLETE: "complete_task",
@@ -74,7 +75,7 @@ def answer(message: Message, items: list[Item], *, together: bool, stubborn: boo
 
 
 def _call(command: Command, arguments: dict[str, Any]) -> FunctionCall:
-    return FunctionCall(TOOLS[command.verb], json.dumps(arguments), f"{OWN}{next(_numbers)}")
+    return FunctionCall(TOOLS[command.verb], json.dumps(arguments), f"{OWN}{next(_numbers):06}")
 
 
 def _again(recorded: Call) -> dict[str, Any]:

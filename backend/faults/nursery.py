@@ -15,7 +15,7 @@ from typing import Any
 
 import backend.main  # noqa: F401  # for what it imports
 from backend.__main__ import main
-from backend.faults.broken import break_the_rule
+from backend.faults.broken import BUILDS
 
 _CHILD_ENDED = {signal.SIGCHLD}
 _running: set[int] = set()
@@ -62,6 +62,6 @@ def serve_orders() -> None:
 
 
 if __name__ == "__main__":
-    if "--broken" in sys.argv:
-        break_the_rule()
+    for build in sys.argv[1:]:
+        BUILDS[build]()
     serve_orders()

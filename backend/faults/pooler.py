@@ -40,6 +40,13 @@ def find_pgbouncer() -> str | None:
 @asynccontextmanager
 async def pooled(program: str, database_url: str, folder: Path) -> AsyncIterator[str]:
     """The address of the same database through a PgBouncer that runs for the block."""
+    async with pooler(program, database_url, folder) as (url, _):
+        yield url
+
+
+@asynccontextmanager
+async def pooler(program: str, database_url: str, folder: Path) -> AsyncIterator[tuple[str, int]]:
+    """The same, and the PgBouncer's process."""
     port = _free_port()
     socket_folder = parse_qs(urlsplit(database_url).query)["host"][0]
     settings = folder / "pgbouncer.ini"
@@ -51,7 +58,8 @@ async def pooled(program: str, database_url: str, folder: Path) -> AsyncIterator
     try:
         await until(partial(_accepts, port), START_LIMIT)
         database = urlsplit(database_url).path
-        yield f"postgresql://postgres@127.0.0.1:{port}{database}?pgbouncer=true"
+        url = f"postgresql://postgres@127.0.0.1:{port}{database}"
+        yield url, process.pid
     finally:
         process.kill()
         await process.wait()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import dict_row
@@ -17,6 +18,7 @@ from backend.tests.support import better_auth
 
 NAME = "faults"
 """The application name of the suite's own connections, which no fault is meant for."""
+OWN_SETTINGS = "-c default_transaction_read_only=off -c synchronous_commit=local"
 OUTAGE_LIMIT = 60.0
 """Seconds that the suite's own queries outlast an outage."""
 
@@ -30,6 +32,8 @@ class Postgres:
         self._folder, self._stack = folder, stack
         self._restarting = asyncio.Lock()
         self.url = ""
+        self.own_url = ""
+        """For the suite itself, whose statements no setting of the server's holds up."""
 
     async def start(self) -> Self:
         """Start it, or join it where it runs.
@@ -40,20 +44,18 @@ class Postgres:
         started = await asyncio.to_thread(start_embedded, self._folder)
         self._stack.callback(started.stop)
         self.url = started.url
+        self.own_url = f"{started.url}&options={quote(OWN_SETTINGS)}&application_name={NAME}"
         return self
 
     async def prepare(self) -> None:
+        await self.alter("SET fsync = off")
         async with self.connection() as connection:
-            await connection.execute("ALTER SYSTEM SET fsync = off")
-            await connection.execute("SELECT pg_reload_conf()")
             await connection.execute(better_auth.TABLES.encode())
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[Row]]:
         """A connection of the suite's own, each statement committed by itself."""
-        connecting = AsyncConnection.connect(
-            self.url, autocommit=True, row_factory=dict_row, application_name=NAME
-        )
+        connecting = AsyncConnection.connect(self.own_url, autocommit=True, row_factory=dict_row)
         async with await connecting as connection:
             yield connection
 
@@ -77,6 +79,12 @@ class Postgres:
 
             await until(gone, OUTAGE_LIMIT)
             await self.start()
+
+    async def alter(self, setting: str) -> None:
+        """Change a setting of the whole server, for all who use it, from now on."""
+        async with self.connection() as connection:
+            await connection.execute(f"ALTER SYSTEM {setting}".encode())
+            await connection.execute("SELECT pg_reload_conf()")
 
     async def terminate_connections(self) -> None:
         """End every connection of the service, as an administrator or a failover does."""

@@ -68,5 +68,6 @@ def say_failure(result: Result, all_results: list[Result], story: list[str]) -> 
 def say_counts(results: list[Result], seconds: float) -> None:
     counts = sum((result.counts for result in results), Counter[str]())
     say(f"\n{len(results)} scenarios in {seconds:.0f} s")
+    say(f"  {max(result.slowest for result in results):>6.1f}  seconds of the slowest answer")
     for name, number in sorted(counts.items(), key=lambda each: ("," not in each[0], each)):
         say(f"  {number:>6}  {name}")

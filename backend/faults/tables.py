@@ -7,7 +7,10 @@ from backend.faults.postgres import Postgres, Row
 
 _MESSAGES = """
     SELECT id, conversation_id, role, content, tool_calls_json, status, attempt, reply_to,
-        idempotency_key, coalesce(lease_until, created_at) < clock_timestamp() AS lapsed
+        idempotency_key, stopped_at IS NOT NULL AS stopped,
+        extract(epoch FROM ended_at)::float AS ended,
+        extract(epoch FROM created_at)::float AS created,
+        coalesce(lease_until, created_at) < clock_timestamp() AS lapsed
     FROM messages WHERE user_id = %s ORDER BY conversation_id, created_at, id
 """
 _TASKS = """
