@@ -31,7 +31,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import InterfaceError, OperationalError
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import (
+    IdleInTransactionSessionTimeout,
+    ReadOnlySqlTransaction,
+    TransactionTimeout,
+)
 
 
 class StartFailure(Exception):
@@ -212,9 +216,13 @@ class Stopping(AppError):
     message = "The service is stopping."
 
 
+_AWAY = ReadOnlySqlTransaction | IdleInTransactionSessionTimeout | TransactionTimeout
+
+
 def is_outage(error: Exception) -> bool:
     """Whether the database was away, as against a statement of ours that is wrong.
 
-    One that can only be read is away too: it was the primary before a failover.
+    One that can only be read is away too: it was the primary before a failover. So is one that
+    has ended a transaction for taking too long, of which psycopg does not know that it is.
     """
-    return isinstance(error, OperationalError | InterfaceError | ReadOnlySqlTransaction)
+    return isinstance(error, OperationalError | InterfaceError | _AWAY)

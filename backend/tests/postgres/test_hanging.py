@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 from fastapi import FastAPI
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection, Error, OperationalError
+from psycopg.errors import IdleInTransactionSessionTimeout, TransactionTimeout
 
 from backend.database import is_ready
+from backend.errors import is_outage
 from backend.postgres.connection import Asked
 from backend.postgres.queries import Query
 from backend.tests.conftest import client_of, make_settings, running
@@ -141,3 +143,11 @@ async def test_a_primary_that_can_only_be_read_is_an_outage(service: Service, ur
     answers = [await client.post("/api/tasks", json={"title": "Milk"}) for _ in range(2)]
     assert answers[-1].status_code == 201, "the connection that could only read is thrown away"
     assert await is_ready(app.state.pool)
+
+
+@pytest.mark.parametrize("error", [IdleInTransactionSessionTimeout, TransactionTimeout])
+def test_a_transaction_that_the_server_has_ended_for_its_time_is_an_outage(
+    error: type[Error],
+) -> None:
+    """Whether its word or the end of the connection comes first is up to the network."""
+    assert is_outage(error())
