@@ -8,7 +8,7 @@ yet, and is given to whoever sends the message again.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -35,6 +35,7 @@ from backend.journal.ending import (
     mark_taken,
     mark_untaken,
     stop_turn,
+    wait_for_person,
 )
 from backend.journal.requests import Answer, TurnRequest
 from backend.journal.stream_log import Outcome
@@ -73,7 +74,9 @@ async def close_run(
         ChatError: there is none, or it could not be saved yet.
     """
     write: Write[Answer] | None = None
-    if isinstance(end, Ended):
+    if isinstance(end, Ended) and run.turn.asks:
+        write = partial(_wait, runtime, run)
+    elif isinstance(end, Ended):
         write = partial(_finish, runtime, run, request, end)
     elif run.turn.stopped:
         write = partial(_stop, runtime, run)
@@ -118,6 +121,14 @@ async def _finish(
     return _answer(run, end.response, turn.calls, untaken=untaken)
 
 
+async def _wait(runtime: Runtime, run: Run, session: Session) -> Answer:
+    untaken = run.untaken
+    said = await wait_for_person(session, run.turn, untaken=untaken)
+    runtime.runs.release(run)
+    answer = _answer(run, said, run.turn.calls, untaken=untaken, status=MessageStatus.WAITING)
+    return replace(answer, approvals=run.turn.approvals)
+
+
 async def _stop(runtime: Runtime, run: Run, session: Session) -> Answer:
     turn = run.turn
     parts = [run.telling.said if run.telling else "", unfinished_answer(turn.calls)]
@@ -128,11 +139,17 @@ async def _stop(runtime: Runtime, run: Run, session: Session) -> Answer:
 
 
 def _answer(
-    run: Run, response: str, calls: list[ToolCall], *, untaken: bool, stopped: bool = False
+    run: Run,
+    response: str,
+    calls: list[ToolCall],
+    *,
+    untaken: bool,
+    stopped: bool = False,
+    status: MessageStatus = MessageStatus.COMPLETE,
 ) -> Answer:
     """The answer, of which those who watch are told as well."""
     turn = run.turn
-    run.ended(Outcome(MessageStatus.COMPLETE, stopped, response, calls, untaken))
+    run.ended(Outcome(status, stopped, response, calls, untaken))
     return Answer(
         turn.conversation_id,
         turn.message_id,
