@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import TextClause, text
 
 from backend.conversations.approvals import load_approvals
-from backend.conversations.names import find_chat
+from backend.conversations.names import ask_chat, read_chat
 from backend.conversations.tool_calls import load_calls
 from backend.database import Row, Session, execute
 from backend.errors import AlreadyUndone, ConversationNotFound, MessageChanged, ValidationFailed
@@ -138,12 +138,15 @@ async def begin_or_resume(
     if request.conversation_id is not None and not 0 < request.conversation_id <= ID_MAX:
         raise ConversationNotFound
     admission = ask_admission(session, user_id, quota)
+    named = None
     if request.chat is not None and request.conversation_id is None:
-        chat = await find_chat(session, user_id, request.chat)
-        request = replace(request, conversation_id=chat and chat.conversation_id)
+        named = ask_chat(session, user_id, request.chat)
     if request.key is not None:
         found = await _keyed(session, user_id, request)
-    else:
+    if named is not None:
+        chat = read_chat(str(request.chat), await named)
+        request = replace(request, conversation_id=chat and chat.conversation_id)
+    if request.key is None:
         found = await _twin(session, user_id, request, known, waited)
     if found is None:
         await admit_turn(admission)

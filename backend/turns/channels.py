@@ -160,7 +160,7 @@ class Viewer:
     def _missing(self, ended: Outcome) -> list[Part]:
         """What of the record has not been shown; only a turn that failed drops what was."""
         try:
-            missing = list(self._seen.missing(ended.content, ended.calls))
+            missing = list(self._seen.missing(ended.left, ended.calls, ended.waiting))
         except ValueError:
             raise StreamCut from None
         if ended.status != MessageStatus.FAILED and any("new" in part for part in missing):

@@ -25,6 +25,7 @@ from backend.chat_errors import (
     TurnInterrupted,
     TurnTakenUp,
 )
+from backend.conversations.approvals import Approval
 from backend.conversations.tool_calls import ToolCall, as_shown, unfinished_answer
 from backend.database import Session
 from backend.errors import RUNNING_RETRY_S, is_outage
@@ -104,7 +105,9 @@ async def _close_failed(
     if record.status == MessageStatus.COMPLETE and record.attempt == run.turn.attempt:
         return _answer(run, record.content, record.calls, untaken=record.untaken)
     failure = _failure(run.turn, request, record, error)
-    run.ended(Outcome(MessageStatus.FAILED, False, record.content, record.calls), failure or error)
+    failed, waiting = MessageStatus.FAILED, _waiting(run.turn)
+    ended = Outcome(failed, False, record.content, record.calls, waiting=waiting)
+    run.ended(ended, failure or error)
     if failure is not None:
         raise failure from error
     raise error
@@ -138,6 +141,11 @@ async def _stop(runtime: Runtime, run: Run, session: Session) -> Answer:
     return _answer(run, said, turn.calls, untaken=False, stopped=True)
 
 
+def _waiting(turn: Turn) -> list[Approval]:
+    """The calls that are asked for, and decided or not, and not on record yet."""
+    return [each for each in turn.approvals if not each["done"]]
+
+
 def _answer(
     run: Run,
     response: str,
@@ -149,7 +157,7 @@ def _answer(
 ) -> Answer:
     """The answer, of which those who watch are told as well."""
     turn = run.turn
-    run.ended(Outcome(status, stopped, response, calls, untaken))
+    run.ended(Outcome(status, stopped, response, calls, untaken, _waiting(turn)))
     return Answer(
         turn.conversation_id,
         turn.message_id,

@@ -48,7 +48,8 @@ def start_run(
 def _channel(turn: Turn) -> Channel:
     """Where the turn is watched; what earlier attempts have done is shown first."""
     channel = Channel(turn.message_id, turn.conversation_id, turn.created_at)
-    for part in parts_of("", turn.calls):
+    waiting = [each for each in turn.approvals if not each["done"]]
+    for part in parts_of("", turn.calls, waiting):
         channel.tell(part)
     return channel
 
