@@ -12,7 +12,7 @@ from backend.journal.requests import Answer, TurnRequest
 from backend.journal.standing import Standing, running_turn
 from backend.models import MessageStatus
 from backend.rate_limiter import count_call
-from backend.turns.channels import Viewer, broken_off
+from backend.turns.channels import StreamCut, Viewer, broken_off
 from backend.turns.runs import Run
 from backend.turns.runtime import Runtime
 from backend.turns.streams import Stream
@@ -110,6 +110,8 @@ class EventStream(Response):
                 if not self._stream.cut_off():
                     raise
                 await self._send_parts(wire, send)
+        except StreamCut:
+            return  # without an end, so that the server cuts the connection
         finally:
             self._stream.close()
         if channel.ended is None:
@@ -139,4 +141,4 @@ def _end(wire: MessageStream, viewer: Viewer) -> bytes:
         return wire.finish()
     if ended.status == MessageStatus.WAITING:
         return wire.wait()
-    return wire.fail(error_of(viewer.channel.error or broken_off(ended)))
+    return wire.fail(error_of(viewer.channel.error or broken_off(viewer.channel, ended)))
