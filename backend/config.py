@@ -89,6 +89,8 @@ class Settings(LimitSettings, McpSettings, SignInSettings):
     history_limit: int = Field(default=50, ge=2, le=50)
     """Messages the model is given at the most, the new one included."""
 
+    approval_tools: Annotated[frozenset[str], NoDecode] = frozenset()
+    """Tools whose calls a person approves first, where the client can ask."""
     ai_summaries: bool = True
     """Whether the model writes titles and summaries; else, and if it fails, a rule does."""
     ai_titles: Literal["rule", "model"] = "model"
@@ -119,6 +121,16 @@ class Settings(LimitSettings, McpSettings, SignInSettings):
         if scheme not in ("postgres", "postgresql"):
             raise ValueError("must start with postgresql:// or postgres://")
         return value
+
+    @field_validator("approval_tools", mode="before")
+    @classmethod
+    def _names_of_tools(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = {name.strip() for name in value.split(",")} - {""}
+        if any(not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names):
+            raise ValueError("must list names of tools such as delete_task, separated by commas")
+        return names
 
     @field_validator("allowed_origins", mode="before")
     @classmethod

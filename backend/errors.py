@@ -10,6 +10,8 @@
     │   ├── TurnInProgress             TURN_IN_PROGRESS
     │   ├── AlreadyUndone              ALREADY_UNDONE
     │   ├── MessageChanged             MESSAGE_CHANGED
+    │   ├── NotPending                 NOT_PENDING
+    │   ├── AlreadyDecided             ALREADY_DECIDED
     │   ├── NothingToUndo              NOTHING_TO_UNDO
     │   └── TaskChanged                TASK_CHANGED
     ├── ValidationFailed          422  VALIDATION_ERROR
@@ -127,10 +129,27 @@ class AlreadyUndone(Conflict):
 
 
 class MessageChanged(Conflict):
-    """The message was sent before under the same id, with another text."""
+    """The message was sent before under the same id with another text, or is not the newest."""
 
     code = "MESSAGE_CHANGED"
     message = "This message was sent before with another text."
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message)
+
+
+class NotPending(Conflict):
+    """No call of this message waits for a decision under such an id, or not any more."""
+
+    code = "NOT_PENDING"
+    message = "Nothing here waits for this decision any more."
+
+
+class AlreadyDecided(Conflict):
+    """The call was decided before, and otherwise."""
+
+    code = "ALREADY_DECIDED"
+    message = "This has been decided already."
 
 
 class NothingToUndo(Conflict):

@@ -75,6 +75,7 @@ class MessageStatus(StrEnum):
     """How far the run behind a message has come; a user's message is always complete."""
 
     RUNNING = "running"
+    WAITING = "waiting"
     COMPLETE = "complete"
     FAILED = "failed"
 
@@ -251,6 +252,10 @@ class Message(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     stop_attempt: int | None = Field(default=None, sa_column=Column(Integer, nullable=True))
     """The attempt that the person asked to stop."""
+    approvals_json: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
+    """The calls that the turn has asked the person for, see `backend.conversations.approvals`."""
+    replaced_json: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
+    """A JSON array of the answers that stood here before it was asked for again."""
     stopped_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     """When it was stopped; its content is what had been said by then."""
     client_id: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
@@ -262,10 +267,7 @@ class Message(SQLModel, table=True):
         default=None, sa_column=Column(String(KEY_MAX), nullable=True)
     )
     repeats_until: datetime | None = Field(default=None, sa_column=instant(nullable=True))
-    """The same text that came before it, without a key, is this turn although it is answered.
-
-    Set when whoever waited for the answer has left, and when a turn that was run again ends.
-    """
+    """The same text that came before it, without a key, is this turn although it is answered."""
     request_hash: str | None = Field(default=None, sa_column=Column(String(64), nullable=True))
     """SHA-256 of the request that brought the key, in hexadecimal."""
     provider: str | None = Field(default=None, sa_column=word(PROVIDER_MAX))

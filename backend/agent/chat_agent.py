@@ -6,13 +6,16 @@ import json
 
 from agents import (
     Agent,
+    FunctionToolResult,
     Model,
     RunConfig,
+    RunContextWrapper,
     RunErrorHandlerInput,
     Runner,
     Tool,
     ToolErrorFormatterArgs,
     ToolExecutionConfig,
+    ToolsToFinalOutputResult,
     UserError,
 )
 from agents.run_config import CallModelData, ModelInputData
@@ -60,7 +63,20 @@ _RUN = RunConfig(
 
 def create_agent(model: Model, tools: list[Tool]) -> Agent[Turn]:
     """A fresh agent for one run; agents and tools are not safe to share between runs."""
-    return Agent(name="todo-assistant", instructions=INSTRUCTIONS, model=model, tools=tools)
+    return Agent(
+        name="todo-assistant",
+        instructions=INSTRUCTIONS,
+        model=model,
+        tools=tools,
+        tool_use_behavior=_end_where_it_asks,
+    )
+
+
+def _end_where_it_asks(
+    run: RunContextWrapper[Turn], _: list[FunctionToolResult]
+) -> ToolsToFinalOutputResult:
+    """A step in which a call waits for the person is the last of its run."""
+    return ToolsToFinalOutputResult(is_final_output=run.context.asks, final_output="")
 
 
 async def run_agent(agent: Agent[Turn], context: Context, turn: Turn, limit: float) -> str:

@@ -29,6 +29,7 @@ from backend.agent.signatures import (
 )
 from backend.agent.task_tools import Caller, Result, Run
 from backend.agent.wire.exchange import Reasoning, bounded
+from backend.conversations.approvals import request_approval
 from backend.conversations.tool_calls import (
     CALLS_MAX,
     LIST_LEAST_BYTES,
@@ -123,6 +124,9 @@ async def _call(
         given = read_arguments(raw, tool.parameters)
         if done := _done_before(turn, tool.template.name, recordable(given)):
             return json.dumps(done, ensure_ascii=False)
+        if tool.template.name in turn.ask_first:
+            _ask_first(turn, tool.template.name, recordable(given), reasoning, telling)
+            return WAITS
         result, undo = await tool.run(Caller(session, user_id, turn.zone), given)
     except Exception as error:
         await session.rollback()
@@ -152,6 +156,26 @@ def _fit(result: Result, recorded: int) -> Result:
     room = max(LIST_LEAST_BYTES, min(LIST_MAX_BYTES, LISTS_MAX_BYTES - recorded))
     fitting: Result = json.loads(shown(result, room, at_most))
     return fitting
+
+
+WAITS = '{"success": false, "error": "This waits for the person to approve it."}'
+"""What no model is given: a run ends with the step that asks the person for something."""
+
+
+def _ask_first(
+    turn: Turn,
+    name: str,
+    args: dict[str, Any],
+    reasoning: Reasoning | None,
+    telling: Telling | None,
+) -> None:
+    number = len(turn.calls) + len(turn.approvals)
+    approval = request_approval(turn.message_id, turn.attempt, number, name, args)
+    if reasoning:
+        approval["reasoning"] = bounded(reasoning)
+    if telling and telling.said and not turn.asks:
+        approval["said"] = telling.said
+    turn.approvals.append(approval)
 
 
 def _done_before(turn: Turn, name: str, args: dict[str, Any]) -> Result | None:

@@ -6,12 +6,24 @@ nothing, shows nothing.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, literal_column, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 from sqlmodel import SQLModel
 
+from backend.conversations.approvals import approvals_shown, load_approvals, load_replaced
 from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
 from backend.conversations.tool_calls import ToolCall, load_calls
 from backend.database import Ahead, Result, Row, Session, execute
@@ -41,7 +53,11 @@ SHOWN = and_(
         and_(
             messages.c.role == Role.ASSISTANT,
             messages.c.content != "",
-            or_(messages.c.status == MessageStatus.FAILED, DEAD),
+            or_(
+                messages.c.status == MessageStatus.FAILED,
+                messages.c.status == MessageStatus.WAITING,
+                DEAD,
+            ),
         ),
     ),
 )
@@ -53,6 +69,8 @@ _SHOWN_MESSAGES = select(
     messages.c.tool_calls_json,
     messages.c.created_at,
     messages.c.undone_at,
+    case((messages.c.status == MessageStatus.WAITING, messages.c.approvals_json)),
+    messages.c.replaced_json,
 ).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
 _LATEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
 _NEWEST = (
@@ -98,6 +116,10 @@ class StoredMessage:
     tool_calls: list[ToolCall]
     created_at: datetime
     undone_at: datetime | None = None
+    approvals: list[dict[str, Any]] = field(default_factory=list)
+    """The calls that wait for the person, as a client is shown them."""
+    replaced: list[dict[str, Any]] = field(default_factory=list)
+    """The answers that stood here before it was asked for again, as a client is shown them."""
 
     @property
     def said(self) -> list[str | None] | None:
@@ -133,8 +155,17 @@ def conversation_number(text: str) -> int:
 
 
 def _stored(row: Row) -> StoredMessage:
-    id_, role, content, calls, created_at, undone_at = row
-    return StoredMessage(id_, role, content, load_calls(calls), created_at, undone_at)
+    id_, role, content, calls, created_at, undone_at, approvals, replaced = row
+    return StoredMessage(
+        id_,
+        role,
+        content,
+        load_calls(calls),
+        created_at,
+        undone_at,
+        approvals_shown(load_approvals(approvals)) if approvals else [],
+        load_replaced(replaced) if replaced else [],
+    )
 
 
 async def read_messages(

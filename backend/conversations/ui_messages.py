@@ -5,9 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from backend.conversations.approvals import Approval, load_approvals
 from backend.conversations.tool_calls import ToolCall, load_calls
 from backend.database import Row, Session, execute
-from backend.models import MessageStatus, Role
+from backend.models import MessageStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class UiMessage:
     role: str
     content: str
     calls: list[ToolCall]
+    waiting: list[Approval]
+    """The calls that are asked for and not on record yet."""
     created_at: datetime
     undone_at: datetime | None
     client_id: str | None
@@ -25,12 +28,12 @@ class UiMessage:
 
 # those that are shown, as in `backend.conversations.messages.SHOWN`
 _NEWEST = text("""
-    SELECT id, role, content, tool_calls_json, created_at, undone_at, client_id, status,
-           stopped_at IS NOT NULL AS stopped
+    SELECT id, role, content, tool_calls_json, approvals_json, created_at, undone_at, client_id,
+           status, stopped_at IS NOT NULL AS stopped
     FROM messages
     WHERE conversation_id = :conversation
       AND (role = 'user' OR role = 'assistant' AND (status = 'complete' OR content <> '' AND (
-        status = 'failed' OR status = 'running'
+        status IN ('failed', 'waiting') OR status = 'running'
           AND coalesce(lease_until, created_at) < clock_timestamp())))
     ORDER BY created_at DESC, id DESC
     LIMIT :limit
@@ -45,13 +48,14 @@ async def newest_messages(session: Session, conversation_id: int, limit: int) ->
 
 
 def _message(row: Row) -> UiMessage:
-    failed = row.role == Role.ASSISTANT and row.status != MessageStatus.COMPLETE
-    calls = load_calls(row.tool_calls_json)
+    failed = row.status in (MessageStatus.FAILED, MessageStatus.RUNNING)
+    waiting = [each for each in load_approvals(row.approvals_json) if not each["done"]]
     return UiMessage(
         row.id,
         row.role,
-        row.content,
-        calls,
+        "" if row.status == MessageStatus.WAITING else row.content,
+        load_calls(row.tool_calls_json),
+        waiting,
         row.created_at,
         row.undone_at,
         row.client_id,

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import TextClause, text
 
-from backend.conversations.names import find_chat
+from backend.conversations.approvals import load_approvals
+from backend.conversations.names import ask_chat, read_chat
 from backend.conversations.tool_calls import load_calls
 from backend.database import Row, Session, execute
 from backend.errors import AlreadyUndone, ConversationNotFound, MessageChanged, ValidationFailed
@@ -55,7 +56,7 @@ class Known:
 # the lease as in `conversations.messages.DEAD`
 _FOUND = """
     m.id, m.conversation_id, m.attempt, m.status, m.created_at, m.lease_until,
-    m.content, m.tool_calls_json, m.repeats_until IS NOT NULL AS repeats,
+    m.content, m.tool_calls_json, m.approvals_json, m.repeats_until IS NOT NULL AS repeats,
     m.status = 'running' AND coalesce(m.lease_until, m.created_at) < clock_timestamp() AS dead
 """
 _FIND_KEYED = text(f"""
@@ -83,9 +84,9 @@ def _find_twin(place: str) -> TextClause:
           AND m.undone_at IS NULL
           AND m.stopped_at IS NULL
           AND (
-            m.status <> 'complete' AND coalesce(m.ended_at, m.lease_until)
+            m.status <> 'complete' AND m.status <> 'waiting' AND coalesce(m.ended_at, m.lease_until)
               > clock_timestamp() - interval '{RETRY_WINDOW.total_seconds():g} s'
-            OR m.status = 'complete' AND m.repeats_until
+            OR m.status IN ('complete', 'waiting') AND m.repeats_until
               > statement_timestamp() - make_interval(secs => :waited)
             OR m.status = 'complete' AND m.id = ANY(CAST(:untaken AS bigint[]))
           )
@@ -137,18 +138,21 @@ async def begin_or_resume(
     if request.conversation_id is not None and not 0 < request.conversation_id <= ID_MAX:
         raise ConversationNotFound
     admission = ask_admission(session, user_id, quota)
+    named = None
     if request.chat is not None and request.conversation_id is None:
-        chat = await find_chat(session, user_id, request.chat)
-        request = replace(request, conversation_id=chat and chat.conversation_id)
+        named = ask_chat(session, user_id, request.chat)
     if request.key is not None:
         found = await _keyed(session, user_id, request)
-    else:
+    if named is not None:
+        chat = read_chat(str(request.chat), await named)
+        request = replace(request, conversation_id=chat and chat.conversation_id)
+    if request.key is None:
         found = await _twin(session, user_id, request, known, waited)
     if found is None:
         await admit_turn(admission)
         return await begin_turn(session, user_id, request, history_limit=history_limit)
-    if found.status == MessageStatus.COMPLETE:
-        return _answer(found)
+    if found.status in (MessageStatus.COMPLETE, MessageStatus.WAITING):
+        return given_again(found)
     if found.status == MessageStatus.RUNNING and not found.dead:
         joined = request.key is not None or _joins(found, known)
         return Busy(found.id, found.attempt, found.lease_until, joined)
@@ -158,7 +162,9 @@ async def begin_or_resume(
     )
 
 
-def _answer(found: Row) -> Answer:
+def given_again(found: Row) -> Answer:
+    """The answer that is in a row, or what it waits for."""
+    waits = found.status == MessageStatus.WAITING
     return Answer(
         found.conversation_id,
         found.id,
@@ -168,6 +174,7 @@ def _answer(found: Row) -> Answer:
         load_calls(found.tool_calls_json),
         replayed=True,
         untaken=found.repeats,
+        approvals=load_approvals(found.approvals_json) if waits else [],
     )
 
 

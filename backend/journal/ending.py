@@ -6,6 +6,7 @@ the word of a commit was lost. Nothing here commits: the caller's transaction do
 
 from dataclasses import dataclass
 
+from backend.conversations.approvals import dump_approvals, waiting_sentence
 from backend.conversations.tool_calls import ToolCall, load_calls
 from backend.database import Session, execute
 from backend.journal import statements
@@ -45,6 +46,20 @@ async def finish_turn(
     if row is None:
         raise TurnClosed
     turn.behind = is_behind(turn.asked_id, row.context_from)
+
+
+async def wait_for_person(session: Session, turn: Turn, *, untaken: bool = False) -> str:
+    """End the run at calls that the person has to approve; the sentence that says so.
+
+    Raises:
+        TurnClosed: the turn was closed, or taken up, by someone else.
+    """
+    said = waiting_sentence(turn.calls, turn.approvals)
+    approvals = dump_approvals(turn.calls, turn.approvals)
+    values = written(turn, content=said, approvals=approvals, untaken=untaken)
+    if (await execute(session, statements.WAIT, values)).one_or_none() is None:
+        raise TurnClosed
+    return said
 
 
 async def stop_turn(session: Session, turn: Turn, said: str) -> None:

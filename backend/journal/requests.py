@@ -1,10 +1,11 @@
 """A message as it is asked to be answered, and the answer as it is given."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 
+from backend.conversations.approvals import Approval
 from backend.conversations.tool_calls import ToolCall
 
 _NAMES_KEY = "chat:"
@@ -28,6 +29,8 @@ class TurnRequest:
     """What the client calls the conversation, which is begun under that name if it is not there."""
     asked_as: str | None = None
     """The client's id of the message."""
+    approvals: bool = False
+    """Whether the client can ask the person to approve a call."""
 
     @property
     def hash(self) -> str | None:
@@ -70,3 +73,5 @@ class Answer:
     """Whether it was there before it was asked for."""
     untaken: bool = False
     """Whether the row says that it has reached nobody."""
+    approvals: list[Approval] = field(default_factory=list)
+    """What the person has to decide before the turn goes on; else none is pending."""

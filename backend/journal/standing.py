@@ -10,12 +10,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import TextClause, text
 
 from backend.conversations.messages import read_id
-from backend.conversations.tool_calls import load_calls
-from backend.database import Row, Session, execute
+from backend.database import Ahead, Result, Row, Session, execute
 from backend.errors import MessageNotFound
 from backend.journal.requests import TurnRequest
-from backend.journal.stream_log import Attempt, Outcome
-from backend.models import MessageStatus
+from backend.journal.stream_log import Attempt, Outcome, read_outcome
 
 REPLAY_WINDOW = timedelta(minutes=10)
 """How long after its end a turn is shown again to whoever resumes its stream."""
@@ -45,8 +43,8 @@ def _turn(which: str) -> TextClause:
     return text(f"""
         SELECT messages.id, messages.attempt, messages.conversation_id, messages.created_at,
                messages.status, messages.stopped_at IS NOT NULL AS stopped, messages.content,
-               messages.tool_calls_json, messages.repeats_until IS NOT NULL AS untaken,
-               messages.request_hash, {_ALIVE} AS alive,
+               messages.tool_calls_json, messages.approvals_json, messages.request_hash,
+               messages.repeats_until IS NOT NULL AS untaken, {_ALIVE} AS alive,
                coalesce(messages.ended_at, messages.lease_until) > clock_timestamp()
                  - interval '{REPLAY_WINDOW.total_seconds():g} s' AS recent
         FROM messages
@@ -92,8 +90,17 @@ async def running_turn(session: Session, user_id: str, request: TurnRequest) -> 
     """The turn that runs under the request's key, if one does that is of the same request."""
     if request.key is None:
         return None
-    values = {"owner": user_id, "key": request.key}
-    row = (await execute(session, _KEYED, values)).one_or_none()
+    return read_running(request, await ask_running(session, user_id, request.key))
+
+
+def ask_running(session: Session, user_id: str, key: str) -> Ahead:
+    """Ask with the next flight which turn runs under the person's key."""
+    return session.ahead(_KEYED, {"owner": user_id, "key": key})
+
+
+def read_running(request: TurnRequest, found: Result) -> Standing | None:
+    """The turn that was found, if it is of the same request."""
+    row = found.one_or_none()
     if row is None or not request.is_under_key(row.request_hash, row.conversation_id):
         return None
     return _standing(row)
@@ -122,12 +129,7 @@ async def _read(session: Session, which: TextClause, **values: object) -> Standi
 
 
 def _standing(row: Row) -> Standing:
-    ended = None
-    if not row.alive:
-        status = row.status if row.status != MessageStatus.RUNNING else MessageStatus.FAILED
-        ended = Outcome(
-            status, row.stopped, row.content, load_calls(row.tool_calls_json), row.untaken
-        )
+    ended = None if row.alive else read_outcome(row, row.tool_calls_json, row.approvals_json)
     run = Attempt(row.id, row.attempt)
     return Standing(run, row.conversation_id, row.created_at, ended, bool(row.recent))
 

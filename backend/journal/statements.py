@@ -23,14 +23,30 @@ _SPENT = """
 """Who answers a turn and what its runs have cost so far, at each of their writes."""
 
 
-def _begin(opened: str, named: str = "", name: str = "") -> TextClause:
+def _decline(which: str) -> str:
+    """What waits for the person, in the rows that `which` finds, is not approved any more."""
+    return f"""
+        UPDATE messages
+        SET status = 'complete', ended_at = clock_timestamp(),
+            content = CAST(approvals_json AS json) #>> '{{declined,content}}',
+            tool_calls_json = CAST(approvals_json AS json) #>> '{{declined,calls}}',
+            approvals_json = CAST(approvals_json AS json) #>> '{{declined,approvals}}'
+        {which} AND status <> 'complete' AND status = 'waiting'
+    """
+
+
+def _begin(opened: str, named: str = "", name: str = "", *, here: bool = False) -> TextClause:
     """Both rows of a turn written in the conversation that `opened` makes or finds.
 
     One statement: it locks the conversation's row, so turns that begin at once in it queue here
     and each pair of rows stays together.
     """
+    # who goes on instead of deciding has not approved
+    waits = _decline("FROM opened WHERE conversation_id = opened.id")
+    declined = f"declined AS ({waits})," if here else ""
     return text(f"""
         WITH opened AS ({opened} RETURNING {_OPENED}),
+        {declined}
         asked AS (
           INSERT INTO messages (conversation_id, user_id, role, content, status{named})
           SELECT id, :owner, 'user', :text, 'complete'{name} FROM opened
@@ -55,12 +71,12 @@ _HERE = """
 """
 _NAME = ", client_id", ", CAST(:asked_as AS text)"
 BEGIN_NEW = _begin("INSERT INTO conversations (user_id, message_count) VALUES (:owner, 2)")
-BEGIN_HERE = _begin(_HERE)
+BEGIN_HERE = _begin(_HERE, here=True)
 BEGIN_NAMED = _begin(
     "INSERT INTO conversations (user_id, message_count, client_id) VALUES (:owner, 2, :chat)",
     *_NAME,
 )
-BEGIN_IN_NAMED = _begin(_HERE, *_NAME)
+BEGIN_IN_NAMED = _begin(_HERE, *_NAME, here=True)
 """As `BEGIN_NEW` and `BEGIN_HERE`, with the names that the client gave conversation and message."""
 FETCH_BACK = text(f"""
     UPDATE conversations SET archived_at = NULL WHERE id = :conversation RETURNING {_OPENED}
@@ -69,14 +85,75 @@ FETCH_BACK = text(f"""
 
 So whoever moves the context on, under the same lock, either sees that it runs or is seen.
 """
-TAKE_UP = text(f"""
-    UPDATE messages
-    SET status = 'running', attempt = attempt + 1, lease_until = {_LEASE_END},
-        ended_at = NULL, repeats_until = NULL, stopped_at = NULL
-    WHERE id = :message AND attempt = :attempt
-    RETURNING id AS message_id, attempt, reply_to, created_at, tool_calls_json,
-              input_tokens, cached_tokens, output_tokens
+
+
+def _again(values: str) -> TextClause:
+    """The next attempt at a turn, whose row the caller has locked."""
+    return text(f"""
+        UPDATE messages
+        SET status = 'running', attempt = attempt + 1, lease_until = {_LEASE_END},
+            ended_at = NULL, repeats_until = NULL, stopped_at = NULL, {values}
+        WHERE id = :message AND attempt = :attempt
+        RETURNING id AS message_id, attempt, reply_to, created_at, tool_calls_json,
+                  approvals_json, input_tokens, cached_tokens, output_tokens
+    """)
+
+
+TAKE_UP = _again("content = content")
+TAKE_UP_STOPPED = _again("content = :content")
+CONTINUE = _again("content = :content, approvals_json = :approvals")
+"""The same for a turn whose approvals the person has decided."""
+ANEW = _again("""
+    content = '', tool_calls_json = NULL, approvals_json = NULL, undone_at = NULL,
+    replaced_json = :replaced, idempotency_key = :key, request_hash = :hash
 """)
+"""The same for one that is asked for again: what was said and done stands beside it from now on."""
+WAIT = text(f"""
+    UPDATE messages
+    SET status = 'waiting', content = :content, approvals_json = :approvals, lease_until = NULL,
+        ended_at = clock_timestamp(), {_SPENT},
+        repeats_until = CASE
+          WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END}
+          WHEN attempt > 1 THEN clock_timestamp()
+        END
+    WHERE id = :message AND attempt = :attempt AND status IN ('running', 'waiting')
+    RETURNING id
+""")
+DECIDE = text("""
+    UPDATE messages SET approvals_json = :approvals WHERE id = :message
+    RETURNING id, conversation_id, attempt, status, created_at, content, tool_calls_json,
+              approvals_json, repeats_until IS NOT NULL AS repeats
+""")
+"""Some of what waits is decided, and the rest goes on waiting."""
+DECLINE = text(_decline("WHERE id = :message"))
+LOCK_ANSWER = text("""
+    SELECT m.id, m.conversation_id, m.attempt, m.status, m.created_at, m.lease_until, m.content,
+           m.tool_calls_json, m.approvals_json, m.replaced_json, m.undone_at, m.reply_to,
+           m.stopped_at IS NOT NULL AS stopped, m.repeats_until IS NOT NULL AS repeats,
+           m.repeats_until > statement_timestamp() - make_interval(secs => :waited) AS untaken,
+           m.status = 'running'
+             AND coalesce(m.lease_until, m.created_at) < clock_timestamp() AS dead,
+           m.status = 'waiting' AND m.ended_at < clock_timestamp() - interval '24 h' AS expired,
+           m.idempotency_key, m.request_hash, asked.id AS asked_id, asked.content AS asked,
+           NOT EXISTS (
+             SELECT FROM messages later
+             WHERE later.conversation_id = m.conversation_id AND later.id > m.id
+           ) AS newest
+    FROM messages m
+    JOIN messages asked ON asked.id = m.reply_to
+    JOIN conversations c ON c.id = m.conversation_id
+    WHERE :message IN (m.id, m.reply_to) AND m.role = 'assistant'
+      AND c.user_id = :owner AND c.deleted_at IS NULL
+    FOR UPDATE OF m
+""")
+"""An answer with its question, by the id of either, locked."""
+CARRIED_OUT = text(f"""
+    UPDATE messages
+    SET tool_calls_json = :calls, content = :content, approvals_json = :approvals, {_SPENT}
+    WHERE id = :message AND attempt = :attempt AND status = 'running'
+    RETURNING id
+""")
+EDIT = text("UPDATE messages SET content = :text WHERE id = :message")
 JOURNAL = text(f"""
     UPDATE messages SET tool_calls_json = :calls, content = :content, {_SPENT}
     WHERE id = :message AND attempt = :attempt AND status = 'running'

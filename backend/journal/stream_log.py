@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
+from backend.conversations.approvals import Approval, load_approvals
 from backend.conversations.parts import Part
 from backend.conversations.tool_calls import ToolCall, load_calls
-from backend.database import Session, execute
+from backend.database import Row, Session, execute
+from backend.models import MessageStatus
 
 LOG_LIFE = timedelta(minutes=15)
 """How long a row of the log is kept: longer than a run may take, since none is read after it."""
@@ -42,12 +44,19 @@ class Outcome:
     """How a turn has ended, by its record."""
 
     status: str
-    """`complete` or `failed`."""
+    """`complete`, `failed`, or `waiting` for the person to approve calls."""
     stopped: bool
     content: str
     calls: list[ToolCall]
     untaken: bool = False
     """Whether the row says that the answer has reached nobody."""
+    waiting: Sequence[Approval] = ()
+    """The calls that are asked for and not on record yet."""
+
+    @property
+    def left(self) -> str:
+        """What is left to say at the end: of what it waits for the calls themselves tell."""
+        return "" if self.status == MessageStatus.WAITING else self.content
 
 
 @dataclass(slots=True)
@@ -85,7 +94,8 @@ _LOOK = """
            messages.status, messages.stopped_at IS NOT NULL AS stopped, ended,
            messages.repeats_until IS NOT NULL AS untaken,
            CASE WHEN ended THEN messages.content END AS content,
-           CASE WHEN ended THEN messages.tool_calls_json END AS calls
+           CASE WHEN ended THEN messages.tool_calls_json END AS calls,
+           CASE WHEN ended THEN messages.approvals_json END AS approvals
     FROM unnest(CAST(:messages AS bigint[]), CAST(:attempts AS integer[]),
                 CAST(:seqs AS integer[])) AS looked (id, attempt, seq)
     JOIN messages ON messages.id = looked.id
@@ -137,14 +147,18 @@ async def read_logs(
     values = {"messages": ids, "attempts": attempts, "seqs": list(watched.values())}
     news: dict[int, News] = {}
     for row in await execute(session, _LOOK_AT_LOG if logged else _LOOK_AT_ENDS, values):
-        ended = None
-        if row.ended:
-            status = "complete" if row.status == "complete" else "failed"
-            ended = Outcome(status, row.stopped, row.content, load_calls(row.calls), row.untaken)
+        ended = read_outcome(row, row.calls, row.approvals) if row.ended else None
         found = news.setdefault(row.id, News(row.attempt, [], ended))
         if row.seq is not None:
             found.batches.append((row.seq, json.loads(row.events)))
     return news
+
+
+def read_outcome(row: Row, calls: str | None, approvals: str | None) -> Outcome:
+    """How a turn has ended, by its row; one that seems to run belongs to a process that died."""
+    status = MessageStatus.FAILED if row.status == MessageStatus.RUNNING else row.status
+    waiting = [each for each in load_approvals(approvals) if not each["done"]]
+    return Outcome(status, row.stopped, row.content, load_calls(calls), row.untaken, waiting)
 
 
 async def expire_logs(session: Session) -> None:

@@ -20,6 +20,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import TextClause
+
+from backend.conversations.approvals import Approval, dump_approvals, is_pending, load_approvals
 from backend.conversations.messages import (
     StoredMessage,
     read_context_ahead,
@@ -79,6 +82,10 @@ class Turn:
     """All that are on record, those of earlier attempts first."""
     earlier: list[ToolCall] = field(default_factory=list)
     """Changes of earlier attempts that this one has not asked for again."""
+    approvals: list[Approval] = field(default_factory=list)
+    """The calls that it has asked the person for, in all its attempts."""
+    ask_first: Collection[str] = ()
+    """The tools that it may not call without asking."""
     behind: bool = False
     """Whether the context begins after it already: an old turn that was taken up.
 
@@ -90,6 +97,11 @@ class Turn:
     """Held by a tool call from its first statement to its commit."""
     stopped: bool = False
     """Whether the person has stopped it; no call may do anything from then on."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it waits for the person."""
+        return any(map(is_pending, self.approvals))
 
     @property
     def conversation_id(self) -> int:
@@ -186,12 +198,18 @@ async def take_up(
     attempt: int,
     *,
     history_limit: int,
+    statement: TextClause = statements.TAKE_UP,
+    **values: object,
 ) -> Turn:
-    """Begin the next attempt at a failed turn, whose row the caller has locked."""
+    """Begin the next attempt at a turn, whose row the caller has locked.
+
+    What the person has decided of its calls is to be done first. `statement` is how the row
+    changes with it, by `values`; a turn that has failed is left as it is.
+    """
     in_conversation = {"conversation": conversation_id}
     conversation = _opened((await execute(session, statements.FETCH_BACK, in_conversation)).one())
-    values = {"message": message_id, "attempt": attempt}
-    row = (await execute(session, statements.TAKE_UP, values)).one()
+    values |= {"message": message_id, "attempt": attempt}
+    row = (await execute(session, statement, values)).one()
     calls = load_calls(row.tool_calls_json)
     return Turn(
         _as_then(conversation, row.reply_to),
@@ -203,6 +221,7 @@ async def take_up(
         spending=Spending(row.input_tokens, row.cached_tokens, row.output_tokens),
         calls=calls,
         earlier=[call for call in calls if changes([call])],
+        approvals=load_approvals(row.approvals_json),
         behind=is_behind(row.reply_to, conversation.context_from),
     )
 
@@ -229,6 +248,25 @@ async def record_call(session: Session, turn: Turn, call: ToolCall) -> None:
     calls = [*turn.calls, call]
     values = written(turn, calls=dump_calls(calls), content=unfinished_answer(calls))
     if (await execute(session, statements.JOURNAL, values)).one_or_none() is None:
+        raise TurnClosed
+
+
+async def record_decided(session: Session, turn: Turn, at: int, call: ToolCall) -> None:
+    """Write what came of the call that stands `at` among the turn's approvals, as `record_call`.
+
+    Raises:
+        TurnClosed: the turn is over or another attempt has begun; the change must not stay.
+    """
+    calls = [*turn.calls, call]
+    approvals = [*turn.approvals]
+    approvals[at] = Approval({**approvals[at], "done": True})
+    values = written(
+        turn,
+        calls=dump_calls(calls),
+        content=unfinished_answer(calls),
+        approvals=dump_approvals(calls, approvals),
+    )
+    if (await execute(session, statements.CARRIED_OUT, values)).one_or_none() is None:
         raise TurnClosed
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
 from backend.conversations.messages import DEAD, StoredMessage, conversations, messages, read_id
-from backend.conversations.tool_calls import Undo, changes, load_calls
+from backend.conversations.tool_calls import ToolCall, Undo, changes, load_calls
 from backend.database import Row, Session, execute
 from backend.errors import (
     AlreadyUndone,
@@ -30,6 +30,7 @@ from backend.errors import (
     TaskChanged,
     TurnInProgress,
 )
+from backend.journal import statements
 from backend.models import ID_MAX, MessageStatus, Role, Task
 from backend.tasks.stored import StoredTask
 
@@ -76,6 +77,7 @@ _FIND = (
         messages.c.created_at,
         messages.c.undone_at,
         and_(messages.c.status == MessageStatus.RUNNING.value, ~DEAD).label("running"),
+        (messages.c.status == MessageStatus.WAITING.value).label("waiting"),
     )
     .join(conversations, conversations.c.id == messages.c.conversation_id)
     .where(
@@ -109,7 +111,7 @@ _MARK = (
         ),
         ended_at=func.coalesce(messages.c.ended_at, _now),
     )
-    .returning(messages.c.undone_at)
+    .returning(messages.c.undone_at, messages.c.content, messages.c.tool_calls_json)
 )
 
 
@@ -143,6 +145,8 @@ def _recorded(changed: list[_Change]) -> Undo:
 async def undo_message(session: Session, user_id: str, message_id: str) -> StoredMessage:
     """Take back all that the message's turn changed, and mark the message; or do nothing.
 
+    What waits there for the person's approval is declined.
+
     `message_id` is of any shape, as the conversations' ids are.
 
     Raises:
@@ -153,15 +157,34 @@ async def undo_message(session: Session, user_id: str, message_id: str) -> Store
         TaskChanged: tasks were changed since; `details.tasks` names them.
     """
     message = await _find(session, user_id, message_id)
-    done = _recorded_changes(message)
-    values = _backwards(done, await _lock(session, user_id, done))
+    calls = load_calls(message.tool_calls_json)
+    if not await take_back(session, user_id, calls) and not message.waiting:
+        raise NothingToUndo
+    if message.waiting:
+        await execute(session, statements.DECLINE, {"message": message.id})
+    row = (await execute(session, _MARK, {"message": message.id})).one()
+    return StoredMessage(
+        message.id,
+        message.role,
+        row.content,
+        load_calls(row.tool_calls_json),
+        message.created_at,
+        row.undone_at,
+    )
+
+
+async def take_back(session: Session, user_id: str, calls: list[ToolCall]) -> bool:
+    """Take back all that the calls changed; whether they have changed anything.
+
+    Raises:
+        NothingToUndo: what they changed was not recorded.
+        TaskChanged: tasks were changed since.
+    """
+    done = _recorded_changes(calls)
+    values = _backwards(done, await _lock(session, user_id, done)) if done else {}
     for task_id, restored in values.items():
         await execute(session, _RESTORE.values(restored), {"task": task_id})
-    undone_at = (await execute(session, _MARK, {"message": message.id})).scalar_one()
-    calls = load_calls(message.tool_calls_json)
-    return StoredMessage(
-        message.id, message.role, message.content, calls, message.created_at, undone_at
-    )
+    return bool(done)
 
 
 async def _find(session: Session, user_id: str, message_id: str) -> Row:
@@ -180,22 +203,18 @@ async def _find(session: Session, user_id: str, message_id: str) -> Row:
     return message
 
 
-def _recorded_changes(message: Row) -> list[_Change]:
-    """The message's changes as they were made; `NothingToUndo` unless each is on record whole.
+def _recorded_changes(calls: list[ToolCall]) -> list[_Change]:
+    """The changes of the calls as they were made; `NothingToUndo` unless each is on record whole.
 
     One that an earlier backend recorded does not say what it replaced.
     """
-    calls = load_calls(message.tool_calls_json)
     if any(changes([call]) and "undo" not in call for call in calls):
         raise NothingToUndo
     recorded = chain.from_iterable(call.get("undo", []) for call in calls)
     try:
-        found = _CHANGES.validate_python(list(recorded))
+        return _CHANGES.validate_python(list(recorded))
     except ValidationError:
         raise NothingToUndo from None
-    if not found:
-        raise NothingToUndo
-    return found
 
 
 async def _lock(session: Session, user_id: str, done: Sequence[_Change]) -> dict[int, Row]:

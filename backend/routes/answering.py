@@ -6,6 +6,10 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 
 from backend.auth import SignedInRoute
+from backend.conversations.approvals import approvals_shown
+from backend.journal.requests import Answer
+from backend.models import Role
+from backend.schemas.conversations import ChatAnswer
 from backend.web.clients import Client, Handed
 
 
@@ -34,3 +38,19 @@ async def _client(request: Request) -> Client:
 
 
 ClientDep = Annotated[Client, Depends(_client)]
+
+
+def answer_shown(answer: Answer, *, approvals: bool) -> ChatAnswer:
+    """An answer as the assistant's message; with `approvals`, what it waits for as well."""
+    shown = {
+        "id": answer.message_id,
+        "role": Role.ASSISTANT,
+        "content": answer.response,
+        "tool_calls": answer.calls or None,
+        "tools_executed": list(dict.fromkeys(call["tool"] for call in answer.calls)),
+        "created_at": answer.created_at,
+        "conversation_id": answer.conversation_id,
+    }
+    if approvals:
+        shown["approvals"] = approvals_shown(answer.approvals)
+    return ChatAnswer.model_validate(shown)

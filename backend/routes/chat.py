@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Header, Request, Response
 
 from backend.auth import CurrentUser
+from backend.conversations.approvals import approvals_shown
 from backend.conversations.messages import conversation_number, find_conversation
 from backend.journal.requests import TurnRequest
 from backend.rate_limiter import count_call
-from backend.routes.answering import AnswerRoute, ClientDep
+from backend.routes.answering import AnswerRoute, ClientDep, answer_shown
 from backend.routes.event_stream import stream_turn, wants_stream
 from backend.routes.headers import TimeZone
 from backend.routes.runtime import RuntimeDep
@@ -37,6 +38,7 @@ StopBody = Annotated[StopRequest, Body(default_factory=StopRequest)]
 @router.post(
     "/chat",
     response_model=ChatResponse,
+    response_model_exclude_unset=True,
     responses=CHAT_ERRORS | CHAT_LINKS,
     summary="Send a message to the assistant",
 )
@@ -55,25 +57,34 @@ async def chat(
     Once the turn has begun the message is kept and what was done is on record, whatever happens
     after; the same message again, after a failure or under the same key, is the same answer.
     """
-    asked = TurnRequest(body.conversation_id, body.message, idempotency_key, time_zone)
+    asked = TurnRequest(
+        body.conversation_id,
+        body.message,
+        idempotency_key,
+        time_zone,
+        approvals=body.approvals,
+    )
     if wants_stream(request):
         return await stream_turn(request, runtime, user_id, client, asked)
     await count_call(request, "chat")
     answer = await take_turn(runtime, user_id, asked, client)
     if answer.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    return ChatResponse.model_validate(
-        {
-            "conversation_id": answer.conversation_id,
-            "response": answer.response,
-            "tool_calls": answer.calls or None,
-        }
-    )
+    shown = {
+        "conversation_id": answer.conversation_id,
+        "response": answer.response,
+        "tool_calls": answer.calls or None,
+    }
+    if body.approvals:
+        approvals = approvals_shown(answer.approvals)
+        shown |= {"message_id": answer.message_id, "approvals": approvals}
+    return ChatResponse.model_validate(shown)
 
 
 @router.post(
     "/conversations/{conversation_id}/chat",
     response_model=ChatAnswer,
+    response_model_exclude_unset=True,
     responses=CHAT_ERRORS,
     summary="Send a message to the assistant in this conversation",
 )
@@ -93,22 +104,13 @@ async def chat_here(
     if not streamed:
         await count_call(request, "chat")
     number = conversation_number(conversation_id)
-    asked = TurnRequest(number, body.content, idempotency_key, time_zone)
+    asked = TurnRequest(number, body.content, idempotency_key, time_zone, approvals=body.approvals)
     if streamed:
         return await stream_turn(request, runtime, user_id, client, asked)
     answer = await take_turn(runtime, user_id, asked, client)
     if answer.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    return ChatAnswer.model_validate(
-        {
-            "id": answer.message_id,
-            "content": answer.response,
-            "tool_calls": answer.calls or None,
-            "tools_executed": list(dict.fromkeys(call["tool"] for call in answer.calls)),
-            "created_at": answer.created_at,
-            "conversation_id": answer.conversation_id,
-        }
-    )
+    return answer_shown(answer, approvals=body.approvals)
 
 
 @router.post(

@@ -1,19 +1,32 @@
 """A stream as a response: what its viewer is shown, on the wire of the AI SDK."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from backend.journal.requests import TurnRequest
+from backend.journal.begin import Busy
+from backend.journal.requests import Answer, TurnRequest
 from backend.journal.standing import Standing, running_turn
 from backend.models import MessageStatus
 from backend.rate_limiter import count_call
-from backend.turns.channels import Viewer, broken_off
+from backend.turns.channels import StreamCut, Viewer, broken_off
+from backend.turns.runs import Run
 from backend.turns.runtime import Runtime
 from backend.turns.streams import Stream
+from backend.turns.take import find_or_begin
 from backend.web.clients import Client
-from backend.web.ui_stream import HEADERS, KEEP_ALIVE, MessageStream, error_of, metadata
+from backend.web.ui_stream import (
+    HEADERS,
+    KEEP_ALIVE,
+    NOTHING,
+    Known,
+    MessageStream,
+    error_of,
+    metadata,
+)
 
 
 def wants_stream(request: Request) -> bool:
@@ -36,13 +49,30 @@ async def stream_turn(
     if running is not None:
         return follow_turn(runtime, user_id, client, running)
     await count_call(request, "chat")
+    find = partial(find_or_begin, runtime, user_id, asked, client, streamed=True)
+    return await show(runtime, user_id, client, find)
+
+
+async def show(
+    runtime: Runtime,
+    user_id: str,
+    client: Client,
+    begin: Callable[[], Awaitable[Run | Answer | Busy]],
+    known: Known = NOTHING,
+) -> Response:
+    """The stream of what `begin` begins, joins or finds, behind what the client has of it.
+
+    Raises:
+        TooManyViewers: the person has as many streams open as they may.
+        What `begin` raises.
+    """
     stream = Stream(runtime, user_id, client)
     try:
-        await stream.begin(asked)
+        await stream.watch(await begin())
     except BaseException:
         stream.close()
         raise
-    return EventStream(stream)
+    return EventStream(stream, known)
 
 
 def follow_turn(runtime: Runtime, user_id: str, client: Client, turn: Standing) -> Response:
@@ -59,16 +89,17 @@ def follow_turn(runtime: Runtime, user_id: str, client: Client, turn: Standing) 
 class EventStream(Response):
     """Sent as it comes; cut, and not closed, where what comes next is not known."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, known: Known = NOTHING) -> None:
         replayed = {"Idempotency-Replayed": "true"} if stream.replayed else {}
         super().__init__(headers=HEADERS | replayed)
         del self.headers["content-length"]
         self._viewer = stream.viewer
         self._stream = stream
+        self._known = known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         channel = self._viewer.channel
-        wire = MessageStream(channel.message_id)
+        wire = MessageStream(channel.message_id, self._known)
         begun = wire.begin(metadata(channel.conversation_id, channel.created_at))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -79,10 +110,13 @@ class EventStream(Response):
                 if not self._stream.cut_off():
                     raise
                 await self._send_parts(wire, send)
+        except StreamCut:
+            return  # without an end, so that the server cuts the connection
         finally:
             self._stream.close()
-        # so that the server, told to stop, waits for a run whose client has left
-        await self._stream.outlast()
+        if channel.ended is None:
+            # the server, told to stop, is to wait for a run whose client has left
+            await self._stream.outlast()
 
     async def _send_parts(self, wire: MessageStream, send: Send) -> None:
         channel, rest = self._viewer.channel, b""
@@ -105,4 +139,6 @@ def _end(wire: MessageStream, viewer: Viewer) -> bytes:
         return wire.stop()
     if ended.status == MessageStatus.COMPLETE:
         return wire.finish()
-    return wire.fail(error_of(viewer.channel.error or broken_off(ended)))
+    if ended.status == MessageStatus.WAITING:
+        return wire.wait()
+    return wire.fail(error_of(viewer.channel.error or broken_off(viewer.channel, ended)))

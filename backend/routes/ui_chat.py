@@ -1,7 +1,9 @@
 """The chat as the AI SDK's `useChat` speaks it, so that a page needs no adapter code of its own."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response, status
@@ -9,18 +11,21 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from backend.auth import CurrentUser
-from backend.conversations.names import Chat, find_chat
+from backend.conversations.names import Chat, ask_chat, find_chat, is_number, read_chat
 from backend.conversations.parts import parts_of
 from backend.conversations.ui_messages import UiMessage as StoredMessage
 from backend.conversations.ui_messages import newest_messages
-from backend.errors import ConversationNotFound, ValidationFailed
-from backend.journal.requests import TurnRequest, key_of_names
-from backend.journal.standing import newest_turn
+from backend.errors import ConversationNotFound, MessageNotFound, NotFound, ValidationFailed
+from backend.journal.again import Edit
+from backend.journal.approvals import Decision
+from backend.journal.begin import Busy
+from backend.journal.requests import Answer, TurnRequest, key_of_names
+from backend.journal.standing import Standing, ask_running, find_turn, newest_turn, read_running
 from backend.models import Role
 from backend.rate_limiter import count_call, rate_limit
 from backend.routes.answering import AnswerRoute, ClientDep
 from backend.routes.chat import Key, StopBody
-from backend.routes.event_stream import follow_turn, stream_turn
+from backend.routes.event_stream import follow_turn, show
 from backend.routes.headers import TimeZone
 from backend.routes.runtime import RuntimeDep
 from backend.schemas.fields import iso_utc
@@ -32,15 +37,19 @@ from backend.schemas.ui_chat import (
     kept_id,
     read_chat_id,
 )
+from backend.turns.again import ask_again_and_go_on, decide_and_go_on
+from backend.turns.runs import Run
 from backend.turns.runtime import Runtime
 from backend.turns.stopping import stop_turn
+from backend.turns.take import find_or_begin
+from backend.web.clients import Client
 from backend.web.openapi import (
     HISTORY_ERRORS,
     STOP_ERRORS,
     UI_CHAT_ANSWERS,
     UI_RESUME_ANSWERS,
 )
-from backend.web.ui_stream import metadata, ui_parts
+from backend.web.ui_stream import known_calls, metadata, ui_parts
 
 PATH = "/api/ui/chat"
 BODY_MAX = 8 * 1024 * 1024
@@ -59,7 +68,7 @@ async def _message(request: Request) -> UiChatRequest:
         raise ValidationFailed
     try:
         body = UiChatRequest.model_validate_json(await request.body())
-        _ = body.text
+        _ = body.asks_again or body.decided or body.text
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
         raise RequestValidationError(
@@ -79,22 +88,27 @@ PathId = Annotated[ChatId, Path()]
 Limit = Annotated[int, Query(ge=1, le=100)]
 
 
-async def _asked(
-    runtime: Runtime, user_id: str, body: UiChatRequest, key: str | None, zone: str | None
-) -> TurnRequest:
-    """The turn that the message asks for, under the client's names for it.
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A call, and whose it is."""
 
-    Raises:
-        ConversationNotFound: there is no conversation of that number, or it is deleted.
-    """
-    async with runtime.autocommit() as session:
-        chat = await find_chat(session, user_id, body.id)
-    name = body.id if chat is None else chat.name
-    number = None if chat is None else chat.conversation_id
-    message = body.newest.id
-    if key is None and message is not None:
-        key = key_of_names(str(number) if name is None else name, message)
-    return TurnRequest(number, body.text, key, zone, chat=name, asked_as=kept_id(message))
+    runtime: Runtime
+    user_id: str
+    client: Client
+    body: UiChatRequest
+    key: str | None
+    zone: str | None
+
+
+type Begin = Callable[[], Awaitable[Run | Answer | Busy]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """The turn that a call means: it runs already, or is begun, taken up or given again."""
+
+    running: Standing | None
+    begin: Begin
 
 
 @router.post("", responses=UI_CHAT_ANSWERS, openapi_extra=_BODY, summary="Send a message")
@@ -108,12 +122,102 @@ async def ui_chat(
     time_zone: TimeZone = None,
 ) -> Response:
     """The stream of the turn; the same message again while it is answered is the same stream."""
+    given = _Given(runtime, user_id, client, body, idempotency_key, time_zone)
+    if body.decided:
+        await count_call(request, "chat")
+        return await _decide(given)
     try:
-        asked = await _asked(runtime, user_id, body, idempotency_key, time_zone)
-    except ConversationNotFound:
+        meant = await (_asked_again(given) if body.asks_again else _asked(given))
+    except NotFound:
         await count_call(request, "chat")
         raise
-    return await stream_turn(request, runtime, user_id, client, asked)
+    if meant.running is not None:
+        return follow_turn(runtime, user_id, client, meant.running)
+    await count_call(request, "chat")
+    return await show(runtime, user_id, client, meant.begin)
+
+
+async def _asked(given: _Given) -> _Meant:
+    """The turn of the message, under the client's names for it, or that which it is said anew in.
+
+    Raises:
+        ConversationNotFound: there is no conversation of that number, or it is deleted.
+    """
+    body, key, message = given.body, given.key, given.body.newest.id
+    edited = None
+    async with given.runtime.autocommit() as session:
+        coming = ask_chat(session, given.user_id, body.id)
+        chat = read_chat(body.id, await coming) if is_number(body.id) else None
+        name, place = (body.id, body.id) if chat is None else (chat.name, _place(chat))
+        if key is None and message is not None:
+            key = key_of_names(place, message)
+        running = None if key is None else ask_running(session, given.user_id, key)
+        chat = read_chat(body.id, await coming)
+        number = None if chat is None else chat.conversation_id
+        asked = TurnRequest(
+            number, body.text, key, given.zone, name, asked_as=kept_id(message), approvals=True
+        )
+        runs = None if running is None else read_running(asked, await running)
+        if runs is None and chat is not None and body.message_id is not None:
+            with suppress(MessageNotFound):
+                edited = await find_turn(session, chat.conversation_id, body.message_id)
+    if edited is not None:
+        return _Meant(runs, _again(given, edited, Edit(asked.text, asked.key, asked.hash)))
+    find = partial(find_or_begin, given.runtime, given.user_id, asked, given.client, streamed=True)
+    return _Meant(runs, find)
+
+
+def _place(chat: Chat) -> str:
+    """What a conversation is called in keys: as the client calls it, else by its number."""
+    return str(chat.conversation_id) if chat.name is None else chat.name
+
+
+async def _asked_again(given: _Given) -> _Meant:
+    """The newest turn, or the one that is named, to be answered anew.
+
+    Raises:
+        ConversationNotFound: there is no such conversation.
+        MessageNotFound: there is no such turn in it.
+    """
+    body = given.body
+    chat = await _chat(given.runtime, given.user_id, body.id)
+    async with given.runtime.autocommit() as session:
+        if body.message_id is None:
+            turn = await newest_turn(session, chat.conversation_id)
+        else:
+            turn = await find_turn(session, chat.conversation_id, body.message_id)
+    if turn is None:
+        raise MessageNotFound
+    return _Meant(turn if turn.ended is None else None, _again(given, turn, None))
+
+
+def _again(given: _Given, turn: Standing, edit: Edit | None) -> Begin:
+    return partial(
+        ask_again_and_go_on,
+        *(given.runtime, given.user_id, str(turn.run.message_id), given.client),
+        edit=edit,
+        zone=given.zone,
+        approvals=True,
+        streamed=True,
+    )
+
+
+async def _decide(given: _Given) -> Response:
+    """The message goes on by what the person has decided, behind what the client has of it."""
+    decided, message = given.body.decided, given.body.newest.id or ""
+    decisions = [
+        Decision(part.approval.id, part.approval.approved, part.approval.reason)
+        for part in decided
+        if part.approval
+    ]
+    go_on = partial(
+        decide_and_go_on,
+        *(given.runtime, given.user_id, message, decisions),
+        zone=given.zone,
+        streamed=True,
+    )
+    known = known_calls(message, [part.call_id or "" for part in decided])
+    return await show(given.runtime, given.user_id, given.client, go_on, known)
 
 
 @router.get(
@@ -184,5 +288,5 @@ def _shown(conversation_id: int, message: StoredMessage) -> UiMessage:
         said: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
         id_ = message.client_id or str(message.id)
         return UiMessage(id=id_, role="user", metadata=told, parts=said)
-    parts = ui_parts(message.id, parts_of(message.content, message.calls))
+    parts = ui_parts(message.id, parts_of(message.content, message.calls, message.waiting))
     return UiMessage(id=str(message.id), role="assistant", metadata=told | marks, parts=list(parts))

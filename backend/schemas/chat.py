@@ -14,7 +14,7 @@ from backend.models import (
     KEY_MAX,
 )
 from backend.schemas.fields import MessageText
-from backend.schemas.messages import ToolCallResponse
+from backend.schemas.messages import ApprovalResponse, OrNull, ToolCallResponse
 
 _ID_DIGITS = re.compile(r"[0-9]{1,30}")
 
@@ -55,6 +55,8 @@ class ChatRequest(BaseModel):
         int | None, Field(description="A number, or its digits as a text."), BeforeValidator(_id)
     ] = None
     message: MessageText
+    approvals: bool = False
+    """Whether the client can ask the person to approve a call."""
 
 
 class ChatResponse(BaseModel):
@@ -62,3 +64,7 @@ class ChatResponse(BaseModel):
     response: str
     tool_calls: list[ToolCallResponse] | None
     """In the order the calls were made; null where none was."""
+    message_id: int | None = None
+    """The answer's id; only for a client that can ask for approval, like the next."""
+    approvals: OrNull[list[ApprovalResponse]] = None
+    """The calls that wait for the person, after whose word the turn goes on; null if none does."""

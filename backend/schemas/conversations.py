@@ -7,7 +7,7 @@ from pydantic import StringConstraints as Text
 
 from backend.models import MODEL_MAX, PROVIDER_MAX
 from backend.schemas.fields import MessageText, Title, UtcDatetime, storable
-from backend.schemas.messages import MessageResponse, ToolCallResponse
+from backend.schemas.messages import ApprovalResponse, MessageResponse, OrNull, ToolCallResponse
 
 ProviderName = Annotated[
     str,
@@ -65,6 +65,8 @@ class ChatContent(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": "Add buy groceries"}]})
 
     content: MessageText
+    approvals: bool = False
+    """Whether the client can ask the person to approve a call."""
 
 
 class ChatAnswer(BaseModel):
@@ -79,3 +81,5 @@ class ChatAnswer(BaseModel):
     """The tools that were called, each once, in the order of their first calls."""
     created_at: UtcDatetime
     conversation_id: int
+    approvals: OrNull[list[ApprovalResponse]] = None
+    """The calls that wait for the person; only for a client that can ask for approval."""

@@ -76,7 +76,10 @@ class Approval(BaseModel):
 class SentPart(BaseModel):
     """A part of a message; all but text and the answers to approvals is passed over."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     type: str
+    call_id: _Text = Field(default=None, alias="toolCallId")
     text: _Text = None
     state: _Text = None
     approval: Annotated[Approval | None, _Ignored] = None
@@ -126,6 +129,19 @@ class UiChatRequest(BaseModel):
         if newest is None:
             raise _fault(("messages",), "there must be a message with a role and parts")
         return newest
+
+    @property
+    def decided(self) -> list[SentPart]:
+        """The calls of the newest message that the person has decided, if it is the assistant's."""
+        newest = self.newest
+        if newest.role != Role.ASSISTANT:
+            return []
+        responded = (part for part in newest.parts if part.state == "approval-responded")
+        return [part for part in responded if part.approval]
+
+    @property
+    def asks_again(self) -> bool:
+        return self.trigger == "regenerate-message"
 
     @property
     def text(self) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from backend.chat_errors import TurnBroken
 from backend.conversations.parts import Part, Seen
+from backend.conversations.tool_calls import as_shown
 from backend.errors import AppError, TooManyViewers
 from backend.journal.stream_log import Outcome
 from backend.models import MessageStatus
@@ -103,8 +104,9 @@ def merged(parts: list[Part]) -> Iterator[Part]:
 class Viewer:
     """One person's look at a turn, from its beginning to its end or until they leave."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, sign_of_life: float = SIGN_OF_LIFE) -> None:
         self.channel = channel
+        self._sign_of_life = sign_of_life
         self._news = asyncio.Event()
         self._left = False
         self._shown = 0
@@ -151,7 +153,7 @@ class Viewer:
     async def _wait(self) -> bool:
         """Whether something new came before it is time for a sign of life."""
         try:
-            async with asyncio.timeout(SIGN_OF_LIFE):
+            async with asyncio.timeout(self._sign_of_life):
                 await self._news.wait()
         except TimeoutError:
             return False
@@ -160,7 +162,7 @@ class Viewer:
     def _missing(self, ended: Outcome) -> list[Part]:
         """What of the record has not been shown; only a turn that failed drops what was."""
         try:
-            missing = list(self._seen.missing(ended.content, ended.calls))
+            missing = list(self._seen.missing(ended.left, ended.calls, ended.waiting))
         except ValueError:
             raise StreamCut from None
         if ended.status != MessageStatus.FAILED and any("new" in part for part in missing):
@@ -168,9 +170,14 @@ class Viewer:
         return missing
 
 
-def broken_off(ended: Outcome) -> TurnBroken:
+def broken_off(channel: Channel, ended: Outcome) -> TurnBroken:
     """What is said of a turn of which only the record knows that it has no answer."""
-    return TurnBroken({"tool_calls": None}, message=ended.content or None)
+    so_far = {
+        "conversation_id": channel.conversation_id,
+        "message_id": channel.message_id,
+        "tool_calls": as_shown(ended.calls) or None,
+    }
+    return TurnBroken(so_far, message=ended.content or None)
 
 
 class Seats:

@@ -8,7 +8,7 @@ yet, and is given to whoever sends the message again.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -25,6 +25,7 @@ from backend.chat_errors import (
     TurnInterrupted,
     TurnTakenUp,
 )
+from backend.conversations.approvals import Approval
 from backend.conversations.tool_calls import ToolCall, as_shown, unfinished_answer
 from backend.database import Session
 from backend.errors import RUNNING_RETRY_S, is_outage
@@ -35,6 +36,7 @@ from backend.journal.ending import (
     mark_taken,
     mark_untaken,
     stop_turn,
+    wait_for_person,
 )
 from backend.journal.requests import Answer, TurnRequest
 from backend.journal.stream_log import Outcome
@@ -73,7 +75,9 @@ async def close_run(
         ChatError: there is none, or it could not be saved yet.
     """
     write: Write[Answer] | None = None
-    if isinstance(end, Ended):
+    if isinstance(end, Ended) and run.turn.asks:
+        write = partial(_wait, runtime, run)
+    elif isinstance(end, Ended):
         write = partial(_finish, runtime, run, request, end)
     elif run.turn.stopped:
         write = partial(_stop, runtime, run)
@@ -101,7 +105,9 @@ async def _close_failed(
     if record.status == MessageStatus.COMPLETE and record.attempt == run.turn.attempt:
         return _answer(run, record.content, record.calls, untaken=record.untaken)
     failure = _failure(run.turn, request, record, error)
-    run.ended(Outcome(MessageStatus.FAILED, False, record.content, record.calls), failure or error)
+    failed, waiting = MessageStatus.FAILED, _waiting(run.turn)
+    ended = Outcome(failed, False, record.content, record.calls, waiting=waiting)
+    run.ended(ended, failure or error)
     if failure is not None:
         raise failure from error
     raise error
@@ -118,6 +124,14 @@ async def _finish(
     return _answer(run, end.response, turn.calls, untaken=untaken)
 
 
+async def _wait(runtime: Runtime, run: Run, session: Session) -> Answer:
+    untaken = run.untaken
+    said = await wait_for_person(session, run.turn, untaken=untaken)
+    runtime.runs.release(run)
+    answer = _answer(run, said, run.turn.calls, untaken=untaken, status=MessageStatus.WAITING)
+    return replace(answer, approvals=run.turn.approvals)
+
+
 async def _stop(runtime: Runtime, run: Run, session: Session) -> Answer:
     turn = run.turn
     parts = [run.telling.said if run.telling else "", unfinished_answer(turn.calls)]
@@ -127,12 +141,23 @@ async def _stop(runtime: Runtime, run: Run, session: Session) -> Answer:
     return _answer(run, said, turn.calls, untaken=False, stopped=True)
 
 
+def _waiting(turn: Turn) -> list[Approval]:
+    """The calls that are asked for, and decided or not, and not on record yet."""
+    return [each for each in turn.approvals if not each["done"]]
+
+
 def _answer(
-    run: Run, response: str, calls: list[ToolCall], *, untaken: bool, stopped: bool = False
+    run: Run,
+    response: str,
+    calls: list[ToolCall],
+    *,
+    untaken: bool,
+    stopped: bool = False,
+    status: MessageStatus = MessageStatus.COMPLETE,
 ) -> Answer:
     """The answer, of which those who watch are told as well."""
     turn = run.turn
-    run.ended(Outcome(MessageStatus.COMPLETE, stopped, response, calls, untaken))
+    run.ended(Outcome(status, stopped, response, calls, untaken, _waiting(turn)))
     return Answer(
         turn.conversation_id,
         turn.message_id,

@@ -3,14 +3,14 @@
 from contextlib import ExitStack, suppress
 
 from backend.errors import TurnInProgress
-from backend.journal.requests import Answer, TurnRequest
+from backend.journal.begin import Busy
+from backend.journal.requests import Answer
 from backend.journal.standing import Standing, read_turn
 from backend.models import MessageStatus
 from backend.turns.channels import Channel, Viewer
 from backend.turns.closing import settle
 from backend.turns.runs import Run
 from backend.turns.runtime import Runtime
-from backend.turns.take import find_or_begin
 from backend.web.clients import Client
 
 
@@ -26,7 +26,6 @@ class Stream:
         """Whether the answer was there before it was asked for."""
         self.viewer: Viewer
         self._runtime = runtime
-        self._user_id = user_id
         self._client = client
         self._run: Run | None = None
         self._attempt = 0
@@ -49,15 +48,8 @@ class Stream:
             with suppress(Exception):
                 await self._run.answer()
 
-    async def begin(self, request: TurnRequest) -> None:
-        """Begin the turn that `request` means, or join it, or show its answer again.
-
-        Raises:
-            As `take_turn`, but for what befalls a run: that is told in the stream.
-        """
-        begun = await find_or_begin(
-            self._runtime, self._user_id, request, self._client, streamed=True
-        )
+    async def watch(self, begun: Run | Answer | Busy) -> None:
+        """Watch what was begun or found: a run here or elsewhere, or how it has ended."""
         if isinstance(begun, Run) and begun.channel is not None:
             self._join(begun, begun.channel)
             return

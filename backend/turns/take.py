@@ -1,27 +1,18 @@
 """One turn, from a request to its answer: begin, run, close.
 
 A request begins a turn and waits for it; the run is a task of the process, which goes on whoever
-leaves. No transaction and no connection is open while the model thinks, and a run holds one of
-the process's places only while it works.
+leaves.
 """
 
 import asyncio
 import logging
+from datetime import datetime
 from functools import partial
 
 from psycopg.errors import UniqueViolation
 
-from backend.agent.chat_agent import create_agent, run_agent
-from backend.agent.context.budget import budget_of
-from backend.agent.context.build import Context, build_context
-from backend.agent.models.catalog import Choice
-from backend.agent.models.run_model import TOO_LONG, ProviderError, RunModel
-from backend.agent.models.told_model import ToldModel
 from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
-from backend.agent.tools import create_tools_for_user
-from backend.agent.wire.exchange import Exchanges
-from backend.conversations.parts import parts_of
-from backend.database import open_session
+from backend.database import Result, Session
 from backend.errors import TooManyTurns, TurnInProgress
 from backend.journal.begin import Busy, Known, begin_or_resume
 from backend.journal.quotas import Quota, lock_user
@@ -32,8 +23,8 @@ from backend.models import utc_now
 from backend.tasks.listing import ask_open_tasks, read_open_tasks
 from backend.time_zones import zone_of
 from backend.turns.admission import Place
-from backend.turns.channels import Channel
-from backend.turns.closing import Ended, close_run, note_untaken, settle
+from backend.turns.closing import settle
+from backend.turns.running import start_run
 from backend.turns.runs import Run, to_its_end
 from backend.turns.runtime import Runtime
 from backend.web.clients import Client
@@ -58,6 +49,11 @@ async def take_turn(runtime: Runtime, user_id: str, request: TurnRequest, client
             all the same.
     """
     begun = await find_or_begin(runtime, user_id, request, client)
+    return await wait_for(runtime, begun, client)
+
+
+async def wait_for(runtime: Runtime, begun: Run | Answer | Busy, client: Client) -> Answer:
+    """The answer that `client` waits for, once it is there."""
     if isinstance(begun, Busy):
         raise TurnInProgress
     if isinstance(begun, Run):
@@ -149,23 +145,7 @@ async def begin_run(
     begun = await to_its_end(look, then_strike=True)
     if not isinstance(begun, tuple):
         return begun
-    turn, day = begun
-    run = Run(turn, partial(_note_untaken, runtime), _channel(turn) if streamed else None)
-    runtime.runs.hold(run)
-    run.begin(_carry_out(runtime, place.pass_on(), user_id, request, run, day))
-    return run
-
-
-def _channel(turn: Turn) -> Channel:
-    """Where the turn is watched; what earlier attempts have done is shown first."""
-    channel = Channel(turn.message_id, turn.conversation_id, turn.created_at)
-    for part in parts_of("", turn.calls):
-        channel.tell(part)
-    return channel
-
-
-def _note_untaken(runtime: Runtime, run: Run) -> None:
-    runtime.runs.keep(note_untaken(runtime, *run.key))
+    return start_run(runtime, place, user_id, request, *begun, streamed=streamed)
 
 
 async def _look(
@@ -188,82 +168,18 @@ async def _look(
         )
         if not isinstance(begun, Turn):
             return begun
-        open_tasks = read_open_tasks(await listed, now, request.zone)
-        begun.zone = open_tasks.zone
-        here = now.astimezone(zone_of(open_tasks.zone))
-        return begun, day_context(here, open_tasks)
+        return begun, _day(await listed, now, begun, request.zone)
 
 
-async def _carry_out(
-    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, run: Run, day: str
-) -> Answer:
-    """Run the turn and close it, whatever befalls the run."""
-    async with place:
-        try:
-            end: Ended | BaseException
-            end = await _run(runtime, place, user_id, request, run, day)
-        except BaseException as error:
-            end = error
-        run.closes()
-        return await to_its_end(_close(runtime, place, run, request, end))
+def _day(listed: Result, now: datetime, turn: Turn, zone: str | None) -> str:
+    """What a run is told of the day, and of the tasks as they stand."""
+    open_tasks = read_open_tasks(listed, now, zone)
+    turn.zone = open_tasks.zone
+    return day_context(now.astimezone(zone_of(open_tasks.zone)), open_tasks)
 
 
-async def _close(
-    runtime: Runtime, place: Place, run: Run, request: TurnRequest, end: Ended | BaseException
-) -> Answer:
-    await place.take()  # many may fail at once
-    return await close_run(runtime, run, request, end)
-
-
-async def _run(
-    runtime: Runtime, place: Place, user_id: str, request: TurnRequest, run: Run, day: str
-) -> Ended:
-    """The answer, and what it was given to; within the limit, however many runs it takes.
-
-    A model that finds its input too long gets half of it, once, if nothing has been done yet.
-    """
-    turn = run.turn
-    end = asyncio.get_running_loop().time() + runtime.settings.ai_timeout_seconds
-    choice = runtime.providers.of_conversation(turn.conversation)
-    turn.provider, turn.model = choice
-    budget = budget_of(choice.model, runtime.providers.window(choice))
-    messages = runtime.settings.history_limit
-    context = build_context(turn, day, request.text, budget, messages)
-    done = len(turn.calls), len(turn.earlier)
-    try:
-        return Ended(await _attempt(runtime, place, user_id, run, context, end), context)
-    except ProviderError as error:
-        if error.reason != TOO_LONG:
-            raise
-        context = build_context(turn, day, request.text, budget.halved(context.items), messages)
-        if done != (len(turn.calls), len(turn.earlier)):
-            runtime.afterwork.shorten(turn, context)
-            raise
-    async with Place(runtime.places) as another:
-        try:
-            return Ended(await _attempt(runtime, another, user_id, run, context, end), context)
-        except ProviderError as error:
-            if error.reason == TOO_LONG:
-                runtime.afterwork.shorten(turn, context)
-            raise
-
-
-async def _attempt(
-    runtime: Runtime, place: Place, user_id: str, run: Run, context: Context, end: float
-) -> str:
-    """Run a fresh agent on `context` until `end` at the latest, by the loop's clock."""
-    turn, telling = run.turn, run.telling
-    async with open_session(runtime.sessions) as session:
-        tools = create_tools_for_user(user_id, session, turn, telling)
-        by = Exchanges(f"{turn.provider}/{turn.model}", turn.reasoning)
-        named = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
-        model = RunModel(named, place.free, turn.spending, by)
-        agent = create_agent(ToldModel(model, telling) if telling else model, tools)
-        limit = end - asyncio.get_running_loop().time()
-        try:
-            answer = await run_agent(agent, context, turn, limit)
-            return telling.conclude(answer) if telling else answer
-        finally:
-            # a run that is cut off ends before the tool it has cancelled, which needs its session
-            async with turn.calling:
-                pass
+async def read_day(session: Session, user_id: str, turn: Turn, zone: str | None) -> str:
+    """The same for a turn that goes on, asked once it is clear how the tasks stand."""
+    now = utc_now()
+    listed = ask_open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, zone)
+    return _day(await listed, now, turn, zone)

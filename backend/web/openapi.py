@@ -12,6 +12,7 @@ from starlette.routing import compile_path
 
 from backend.chat_errors import AIServiceUnavailable
 from backend.errors import (
+    AlreadyDecided,
     AlreadyUndone,
     AppError,
     ConversationNotFound,
@@ -20,6 +21,7 @@ from backend.errors import (
     MessageChanged,
     MessageNotFound,
     NothingToUndo,
+    NotPending,
     RateLimited,
     TaskChanged,
     TaskNotFound,
@@ -129,6 +131,24 @@ EXPORT_ANSWERS: Responses = HISTORY_ERRORS | {
 }
 UNDO_ERRORS = error_answers(
     *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged
+)
+DECISION_ERRORS = error_answers(
+    *SIGNED_IN,
+    MessageNotFound,
+    TurnInProgress,
+    NotPending,
+    AlreadyDecided,
+    AlreadyUndone,
+    AIServiceUnavailable,
+)
+AGAIN_ERRORS = error_answers(
+    *SIGNED_IN,
+    MessageNotFound,
+    TurnInProgress,
+    MessageChanged,
+    NothingToUndo,
+    TaskChanged,
+    AIServiceUnavailable,
 )
 _STREAM: Responses = {
     200: {

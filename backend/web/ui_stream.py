@@ -7,7 +7,9 @@ steps, of which a new one begins with each text behind a call; and the stream en
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,11 +42,38 @@ def _part(kind: str, **fields: object) -> bytes:
     return b"data: %b\n\n" % part.encode()
 
 
-class MessageStream:
-    """One viewer's stream of one message: each method gives the bytes to send next."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far a client has a message already that goes on: `outputs` of the first calls, and
+    the `inputs` of some more, for which it was asked to approve them."""
 
-    def __init__(self, message_id: int) -> None:
+    outputs: int = 0
+    inputs: int = 0
+
+
+NOTHING = Known()
+DECLINED = "DECLINED"
+"""The error's code in the result of a call that the person has not approved."""
+
+
+def known_calls(message: str, decided: Sequence[str]) -> Known:
+    """What a client has of a message of which these calls, by their ids, were just decided."""
+    found = (re.fullmatch(r"call-(\d{1,19})-(\d{1,4})", each) for each in decided)
+    numbers = [int(each[2]) for each in found if each and each[1] == message]
+    return Known(min(numbers), max(numbers) + 1) if numbers else NOTHING
+
+
+class MessageStream:
+    """One viewer's stream of one message: each method gives the bytes to send next.
+
+    A message that goes on is continued behind what is `known` of it.
+    """
+
+    def __init__(self, message_id: int, known: Known = NOTHING) -> None:
         self._message_id = message_id
+        self._known = known
+        self._inputs = known.inputs
+        """How many calls have had their input shown."""
         self._calls = 0
         self._texts = 0
         self._in_text = False
@@ -60,9 +89,13 @@ class MessageStream:
         """A part as `backend.conversations.parts` gives it."""
         if "call" in part:
             return self._call(part["call"])
+        if "ask" in part:
+            return self._ask(part["ask"])
         return self._say(part["say"], new="new" in part)
 
     def _say(self, text: str, *, new: bool) -> bytes:
+        if self._calls < self._known.inputs:
+            return b""
         before = b""
         if new or self._acted or not self._in_text:
             before = self._end_text()
@@ -73,16 +106,35 @@ class MessageStream:
         return before + _part("text-delta", id=f"text-{self._texts}", delta=text)
 
     def _call(self, call: Mapping[str, Any]) -> bytes:
-        id_ = call_id(self._message_id, self._calls)
+        number, id_ = self._calls, call_id(self._message_id, self._calls)
         self._calls += 1
-        tool = {"toolCallId": id_, "toolName": call["tool"]}
+        if number < self._known.outputs:
+            return b""
+        denied = call["result"].get("error_code") == DECLINED
+        before = b""
+        if number >= self._inputs:
+            before = self._input(number, call)
+            if denied:
+                before += _part("tool-approval-request", approvalId=f"{id_}-x", toolCallId=id_)
+        if denied:
+            return before + _part("tool-output-denied", toolCallId=id_)
+        return before + _part("tool-output-available", toolCallId=id_, output=call["result"])
+
+    def _ask(self, call: Mapping[str, Any]) -> bytes:
+        """A call that waits for the person, unless its input has been shown."""
+        number: int = call["number"]
+        if number < self._inputs:
+            return b""
+        id_ = call_id(self._message_id, number)
+        shown = self._input(number, call)
+        return shown + _part("tool-approval-request", approvalId=call["id"], toolCallId=id_)
+
+    def _input(self, number: int, call: Mapping[str, Any]) -> bytes:
+        self._inputs = number + 1
         before = self._end_text() + self._begin_step()
         self._acted = True
-        return (
-            before
-            + _part("tool-input-available", **tool, input=call["args"])
-            + _part("tool-output-available", toolCallId=id_, output=call["result"])
-        )
+        tool = {"toolCallId": call_id(self._message_id, number), "toolName": call["tool"]}
+        return before + _part("tool-input-available", **tool, input=call["args"])
 
     def _begin_step(self) -> bytes:
         if self._in_step:
@@ -107,6 +159,10 @@ class MessageStream:
     def finish(self) -> bytes:
         """The answer is whole."""
         return self._end_step() + _part("finish", finishReason="stop") + DONE
+
+    def wait(self) -> bytes:
+        """The person is to approve calls before it goes on."""
+        return self._end_step() + _part("finish", finishReason="tool-calls") + DONE
 
     def stop(self) -> bytes:
         """The person has stopped it; by the metadata a client knows, since `abort` says nothing."""
@@ -145,12 +201,26 @@ def ui_parts(message_id: int, parts: Iterable[Mapping[str, Any]]) -> Iterator[di
         if "say" in part:
             yield {"type": "text", "text": part["say"], "state": "done"}
             continue
-        call, acted = part["call"], True
-        yield {
-            "type": f"tool-{call['tool']}",
-            "toolCallId": call_id(message_id, calls),
-            "state": "output-available",
-            "input": call["args"],
-            "output": call["result"],
-        }
+        call, acted = part.get("call") or part["ask"], True
+        yield _ui_call(call_id(message_id, calls), call)
         calls += 1
+
+
+def _ui_call(id_: str, call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call in the state in which it is: asked for, decided, declined, or carried out."""
+    shown = {"type": f"tool-{call['tool']}", "toolCallId": id_, "input": call["args"]}
+    if "result" not in call:
+        approval = {"id": call["id"]}
+        if call["approved"] is None:
+            return shown | {"state": "approval-requested", "approval": approval}
+        approval |= {"approved": call["approved"]}
+        if call["reason"]:
+            approval |= {"reason": call["reason"]}
+        return shown | {"state": "approval-responded", "approval": approval}
+    result = call["result"]
+    if result.get("error_code") == DECLINED:
+        approval = {"id": f"{id_}-x", "approved": False}
+        if result.get("reason"):
+            approval |= {"reason": result["reason"]}
+        return shown | {"state": "output-denied", "approval": approval}
+    return shown | {"state": "output-available", "output": result}

@@ -26,6 +26,8 @@ OPENINGS = (
     "<tool_call", "<function", "<invoke", "<minimax:tool_call", "[TOOL_CALLS]", "```tool",
 )  # fmt: skip
 """How what is not meant for the person begins, in the texts of the templates that are known."""
+_SIGNS = re.compile(r"[<\[◁`]")
+"""With which they begin; looked for at each piece that comes, and so not letter by letter."""
 
 
 def without_thinking(text: str) -> str:
@@ -64,9 +66,9 @@ def sayable(text: str) -> str:
     text = without_thinking(text)
     if text.lstrip()[:1] in ("{", "[", "`"):
         return ""
-    for at, char in enumerate(text):
-        if char in "<[◁`" and _may_open(text[at : at + 24]):
-            return text[:at]
+    for sign in _SIGNS.finditer(text):
+        if _may_open(text[sign.start() : sign.start() + 24]):
+            return text[: sign.start()]
     return text
 
 

@@ -27,7 +27,7 @@ class Replicas(NamedTuple):
 async def replicas(
     shared_database_url: str, model: ScriptedModel, alice_id: str, bob_id: str
 ) -> AsyncIterator[Replicas]:
-    settings = make_settings(shared_database_url)
+    settings = make_settings(shared_database_url, approval_tools={"delete_task"})
     alice = await better_auth.sign_in(shared_database_url, alice_id)
     bob = await better_auth.sign_in(shared_database_url, bob_id)
     async with AsyncExitStack() as stack:

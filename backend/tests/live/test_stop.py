@@ -158,3 +158,31 @@ async def test_a_stop_of_what_is_not_there_is_not_found(
         assert answer.status_code == 404, (chat, named)
     assert (await replicas.bob.post(f"/api/conversations/{number}/stop")).status_code == 404
     assert (await replicas.one.post("/api/ui/chat/a%2Fb/stop")).status_code == 422
+
+
+async def test_a_stop_at_any_moment_leaves_what_was_seen(
+    replicas: Replicas, model: ScriptedModel
+) -> None:
+    for moment in (0, 1, 3, 4, 5, 7, 8, 10):
+        look = Speech(function_call("add_task", {"title": "Buy milk"}, call_id="a"))
+        rest = Speech()
+        model.extend([look.step, rest.step])
+        for speech in (look, rest):
+            speech.say("One ", "two ", "three")
+        sent = body("add milk", chat=f"c{moment}")
+        async with streaming(replicas.one, "POST", "/api/ui/chat", json=sent) as events:
+            if moment > 4:
+                look.end()
+            for _ in range(moment):
+                await events.next()
+            stopping = asyncio.create_task(stop(replicas.two, chat=f"c{moment}"))
+            if moment <= 4:
+                look.end()
+            rest.end()
+            await events.rest()
+            told = await stopping
+        answered = (await history(replicas.two, f"c{moment}"))[-1]
+        assert texts(answered) == said(events.seen)
+        assert told["stopped"] is (kinds(events.seen)[-1] == "abort")
+        assert answered["metadata"].get("stopped", False) is told["stopped"]
+        model._steps.clear()  # what a stopped turn has not asked for

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from agents.testing import ScriptedModel
 
+from backend.journal.stream_log import expire_logs
+from backend.models import utc_now
 from backend.tests.live.conftest import Replicas
 from backend.tests.live.test_stop import stop
 from backend.tests.live.test_streams import body, history, resumed, texts
@@ -17,6 +19,7 @@ from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.scripting import calls
 from backend.tests.support.servers import serving
 from backend.tests.support.speaking import Speech
+from backend.turns.channels import Channel, StreamCut, Viewer
 
 ADD = Answer(calls=(FunctionCall("add_task", '{"title": "Buy milk"}'),))
 
@@ -125,3 +128,47 @@ async def test_what_does_not_finish_in_time_is_told_to_its_viewers(
         assert kinds(events.seen)[-1] == "error"
         assert events.done
         assert events.seen[-1]["errorText"].startswith("I could not finish. Done so far: added")
+
+
+async def test_a_viewer_without_news_is_told_that_the_connection_stands() -> None:
+    channel = Channel(2, 1, utc_now())
+    viewer = Viewer(channel, sign_of_life=0.01)
+    news = viewer.parts()
+    assert await anext(news) == []
+    channel.tell({"say": "Hello"})
+    assert await anext(news) == [{"say": "Hello"}]
+    channel.cut_off()
+    with pytest.raises(StreamCut):
+        await anext(news)
+
+
+async def test_rows_of_the_log_go_by_their_age_whoever_wrote_them(
+    replicas: Replicas, shared_database_url: str
+) -> None:
+    write = "INSERT INTO stream_log VALUES (1, 1, %s, '[]', now() - %s::interval)"
+    for number, age in enumerate(("20 minutes", "10 minutes")):
+        await better_auth.execute(shared_database_url, write, number, age)
+    async with replicas.apps[1].state.runtime.autocommit() as session:
+        await expire_logs(session)
+    left = await better_auth.execute(
+        shared_database_url, "DELETE FROM stream_log WHERE message_id = 1 RETURNING seq"
+    )
+    assert left == [(1,)]
+
+
+async def test_whoever_watches_a_turn_that_is_taken_up_elsewhere_has_to_come_again(
+    replicas: Replicas, model: ScriptedModel, shared_database_url: str
+) -> None:
+    speech = Speech()
+    model.extend([speech.step])
+    async with streaming(replicas.one, "POST", "/api/ui/chat", json=body("hello")) as events:
+        speech.say("One ")
+        await events.until("text-delta")
+        async with streaming(replicas.two, "GET", "/api/ui/chat/c1/stream") as elsewhere:
+            await elsewhere.until("text-delta")
+            taken_up = "UPDATE messages SET attempt = attempt + 1 WHERE id = %s"
+            number = events.seen[0]["messageId"]
+            await better_auth.execute(shared_database_url, taken_up, int(number))
+            with pytest.raises(httpx.RemoteProtocolError):
+                await elsewhere.rest()
+            assert not elsewhere.done

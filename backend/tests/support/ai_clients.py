@@ -30,6 +30,7 @@ class Chat:
     def __init__(self, process: Process) -> None:
         self.messages: list[Message] = []
         self.data: list[Any] = []
+        self.failed: list[str] = []
         self.answered: list[int] = []
         """The status of each response."""
         self._process = process
@@ -64,6 +65,8 @@ class Chat:
                 self.messages = said.get("messages", self.messages)
                 if "data" in said:
                     self.data.append(said["data"])
+                if "failed" in said:
+                    self.failed.append(said["failed"])
                 if "answered" in said:
                     self.answered.append(said["answered"])
                 if "over" in said:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -46,8 +46,9 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
 class Events:
     """The parts of one stream, read as they come; `[DONE]` is its last."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, known: Sequence[str] = ()) -> None:
         self.response = response
+        self.known = known
         self.seen: Parts = []
         self.comments = 0
         self.done = False
@@ -84,18 +85,18 @@ class Events:
                 await self.next()
         except StopAsyncIteration:
             if self.response.status_code == 200:
-                assert_orderly(self.seen)
+                assert_orderly(self.seen, self.known)
             return self.seen
 
 
 @asynccontextmanager
 async def streaming(
-    client: httpx.AsyncClient, method: str, path: str, **request: Any
+    client: httpx.AsyncClient, method: str, path: str, *, known: Sequence[str] = (), **request: Any
 ) -> AsyncIterator[Events]:
     async with client.stream(method, path, **request) as response:
         if response.status_code != 200:
             await response.aread()
-        yield Events(response)
+        yield Events(response, known)
 
 
 def user(text: str, message_id: str = "m1") -> dict[str, Any]:

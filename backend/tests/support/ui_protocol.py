@@ -1,5 +1,6 @@
 """The UI message stream of the AI SDK as a schema and rules: what its clients 5 to 7 take alike."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -17,11 +18,13 @@ _KINDS: dict[str, dict[str, Any]] = {
     "text-end": {"id": _TEXT},
     "tool-input-available": {"toolCallId": _TEXT, "toolName": _TEXT, "input": _OBJECT},
     "tool-output-available": {"toolCallId": _TEXT, "output": _OBJECT},
+    "tool-approval-request": {"approvalId": _TEXT, "toolCallId": _TEXT},
+    "tool-output-denied": {"toolCallId": _TEXT},
     "message-metadata": {"messageMetadata": _OBJECT},
     "data-error": {"data": _OBJECT},
     "error": {"errorText": _TEXT},
     "abort": {"reason": _TEXT},
-    "finish": {"finishReason": {"enum": ["stop"]}},
+    "finish": {"finishReason": {"enum": ["stop", "tool-calls"]}},
 }
 SCHEMA = {
     "oneOf": [
@@ -40,14 +43,18 @@ _VALIDATOR = jsonschema_rs.validator_for(SCHEMA)
 ENDS = {"finish", "abort", "error"}
 
 
-def assert_orderly(parts: Parts) -> None:
-    """That a whole stream keeps the rules by which clients put a message together."""
+def assert_orderly(parts: Parts, known: Sequence[str] = ()) -> None:
+    """That a whole stream keeps the rules by which clients put a message together.
+
+    Of one that goes on, the calls whose inputs are `known` may be answered at once.
+    """
     for part in parts:
         _VALIDATOR.validate(part)
     kinds = [part["type"] for part in parts]
     assert kinds[0] == "start"
     assert [kind for kind in kinds if kind in ENDS] == kinds[-1:]
-    step, text, texts, called, answered = False, None, set[str](), list[str](), list[str]()
+    step, text, texts = False, None, set[str]()
+    called, answered, asked = list(known), list[str](), list[str]()
     for part in parts:
         match part["type"]:
             case "start-step":
@@ -73,9 +80,13 @@ def assert_orderly(parts: Parts) -> None:
                 assert step
                 assert text is None
                 called.append(part["toolCallId"])
-            case "tool-output-available":
+            case "tool-approval-request":
+                asked.append(part["toolCallId"])
+                assert asked[-1] == called[-1]
+            case "tool-output-available" | "tool-output-denied":
                 answered.append(part["toolCallId"])
-                assert answered == called
+                assert answered == called[: len(answered)]
     assert not step
     assert text is None
     assert len(set(called)) == len(called)
+    assert {*called} - {*answered} <= {*asked, *known}
