@@ -27,6 +27,7 @@ from backend.postgres.embedded import start_embedded
 from backend.postgres.search_index import keep_search_indexes
 from backend.rate_limiter import RateLimitHeaders, RateLimits
 from backend.routes import (
+    account,
     chat,
     conversations,
     docs,
@@ -104,7 +105,18 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     app.state.api_pages = docs.prepare_api_pages(app)
     install_error_handlers(app)
     install_allow_header(app)
-    for part in (chat, ui_chat, conversations, messages, models, tasks, usage, health, docs):
+    for part in (
+        account,
+        chat,
+        ui_chat,
+        conversations,
+        messages,
+        models,
+        tasks,
+        usage,
+        health,
+        docs,
+    ):
         app.include_router(part.router)
     if settings.web_page:
         install_page(app)

@@ -31,7 +31,7 @@ def download(
     match wanted:
         case ExportFormat.JSON:
             ending, media_type = "json", "application/json"
-            pieces = _as_json(sessions, shown)
+            pieces = as_json(sessions, shown)
         case ExportFormat.MARKDOWN:
             ending, media_type = "md", "text/markdown; charset=utf-8"
             pieces = as_markdown(sessions, stored, shown.provider, shown.model)
@@ -39,7 +39,7 @@ def download(
     return StreamingResponse(pieces, media_type=media_type, headers={"Content-Disposition": named})
 
 
-async def _as_json(sessions: Sessions, shown: ConversationResponse) -> AsyncIterator[str]:
+async def as_json(sessions: Sessions, shown: ConversationResponse) -> AsyncIterator[str]:
     """One object: the conversation's fields, and `messages` as the history shows them."""
     yield shown.model_dump_json().removesuffix("}") + ',"messages":['
     between = ""

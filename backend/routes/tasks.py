@@ -36,7 +36,7 @@ _WRITTEN_AT_ONCE = 50
 _TASKS: TypeAdapter[list[TaskResponse]] = TypeAdapter(list[TaskResponse])
 
 
-def _shown(task: StoredTask, zone: str | None) -> TaskResponse:
+def shown_task(task: StoredTask, zone: str | None) -> TaskResponse:
     values = {name: getattr(task, name) for name in TaskResponse.model_fields}
     return TaskResponse.model_validate(values | {"due_date": task.due_instant(zone)})
 
@@ -62,7 +62,7 @@ def _written(
     """The JSON of a list of tasks between `head` and `tail`, some at a time."""
     between = head + b"["
     for some in batched(listed, _WRITTEN_AT_ONCE, strict=False):
-        yield between + _TASKS.dump_json([_shown(task, zone) for task in some])[1:-1]
+        yield between + _TASKS.dump_json([shown_task(task, zone) for task in some])[1:-1]
         between = b","
     yield (b"" if listed else between) + b"]" + tail
 
@@ -142,7 +142,7 @@ async def create_task(
     await tasks.note_zone(session, user_id, time_zone)
     task = await tasks.add_task(session, user_id, new, time_zone)
     await session.commit()
-    return _shown(task, time_zone)
+    return shown_task(task, time_zone)
 
 
 @router.get("/{task_id}", responses=ONE_TASK_ERRORS, summary="Read a task")
@@ -154,7 +154,7 @@ async def read_task(
     session: SessionDep,
     time_zone: TimeZone = None,
 ) -> TaskResponse:
-    return _shown(await tasks.get_task(session, user_id, task_id), time_zone)
+    return shown_task(await tasks.get_task(session, user_id, task_id), time_zone)
 
 
 @router.put("/{task_id}", responses=ONE_TASK_ERRORS, summary="Change the fields sent")
@@ -174,7 +174,7 @@ async def update_task(
     await tasks.note_zone(session, user_id, time_zone)
     task = await tasks.put_task(session, user_id, task_id, changes, time_zone)
     await session.commit()
-    return _shown(task, time_zone)
+    return shown_task(task, time_zone)
 
 
 @router.delete(
@@ -206,4 +206,4 @@ async def toggle_task(
     await tasks.note_zone(session, user_id, time_zone)
     task = await tasks.toggle_task(session, user_id, task_id, time_zone)
     await session.commit()
-    return _shown(task, time_zone)
+    return shown_task(task, time_zone)

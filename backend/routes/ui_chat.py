@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response, status
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response, status
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
@@ -48,6 +48,7 @@ from backend.web.openapi import (
     STOP_ERRORS,
     UI_CHAT_ANSWERS,
     UI_RESUME_ANSWERS,
+    inlined,
 )
 from backend.web.ui_stream import known_calls, metadata, ui_parts
 
@@ -80,7 +81,7 @@ async def _message(request: Request) -> UiChatRequest:
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": UiChatRequest.model_json_schema()}},
+        "content": {"application/json": {"schema": inlined(UiChatRequest)}},
     }
 }
 MessageBody = Annotated[UiChatRequest, Depends(_message)]
@@ -250,6 +251,12 @@ async def stop_ui_chat(
     chat = await _chat(runtime, user_id, chat_id)
     stopped = await stop_turn(runtime, chat.conversation_id, body.message_id)
     return StopAnswer.model_validate(asdict(stopped))
+
+
+@router.get("/{chat_id:path}/stop", include_in_schema=False)
+async def no_method_of_stop() -> None:
+    """405, which the route below would take for the reading of a chat."""
+    raise HTTPException(405)
 
 
 @router.get("/{chat_id:path}", responses=HISTORY_ERRORS, summary="Read a chat as useChat holds it")

@@ -95,6 +95,28 @@ SIGNED_IN = (
 """What every signed-in, limited route may answer."""
 
 
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a body that a route reads by itself: each part where it is meant.
+
+    A reference to `$defs` would be looked for at the top of the whole document.
+    """
+    schema = model.model_json_schema()
+    parts: dict[str, Any] = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        match value:
+            case {"$ref": str(name), **more}:
+                return whole(parts[name.rpartition("/")[2]] | more)
+            case dict():
+                return {key: whole(inner) for key, inner in value.items()}
+            case list():
+                return [whole(inner) for inner in value]
+        return value
+
+    inner: dict[str, Any] = whole(schema)
+    return inner
+
+
 def error_answers(*kinds: type[AppError]) -> Responses:
     """`responses=` of a route that answers with errors of `kinds`."""
     answers: Responses = {}
@@ -129,6 +151,9 @@ HISTORY_ERRORS = error_answers(*SIGNED_IN, ConversationNotFound)
 EXPORT_ANSWERS: Responses = HISTORY_ERRORS | {
     200: {"description": "The file", "content": {"application/json": {}, "text/markdown": {}}}
 }
+ACCOUNT_ANSWERS: Responses = error_answers(*SIGNED_IN) | {
+    200: {"description": "The file", "content": {"application/json": {}}}
+}
 UNDO_ERRORS = error_answers(
     *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged
 )
@@ -153,7 +178,7 @@ AGAIN_ERRORS = error_answers(
 _STREAM: Responses = {
     200: {
         "description": "The AI SDK's UI message stream",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     }
 }
 UI_CHAT_ANSWERS: Responses = _STREAM | error_answers(

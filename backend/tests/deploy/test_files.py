@@ -60,6 +60,12 @@ def test_the_image_takes_what_is_there_and_pinned_and_runs_as_nobody_who_owns_it
     assert 'CMD ["python", "-m", "backend"]' in text
 
 
+def test_image_and_wheel_leave_the_same_out() -> None:
+    ignored = re.findall(r"^backend/.+", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
+    assert ignored == hatch["build"]["targets"]["wheel"]["exclude"]
+
+
 def test_compose_is_valid_by_its_schema() -> None:
     words = [
         str(PROGRAMS / "check-jsonschema"),

@@ -75,9 +75,8 @@ async def running_cluster(
         redis = await stack.enter_async_context(redis_server())
         url = await stack.enter_async_context(pooled(pgbouncer, database_url, folder))
         shared = {"RATE_LIMIT_STORAGE_URI": redis.uri, "DRAIN_SECONDS": "3"} | settings
-        replicas = [
-            await stack.enter_async_context(serving(url, provider_url, **shared)) for _ in range(2)
-        ]
+        both = [serving(url, provider_url, **shared) for _ in range(2)]
+        replicas = await asyncio.gather(*map(stack.enter_async_context, both))
         address = await stack.enter_async_context(_proxy(haproxy, replicas))
         yield Cluster(address, replicas, redis)
 

@@ -58,6 +58,7 @@ conversations.values = {conversations}
 messages.values = {messages}
 [parameters]
 "path.conversation_id" = {{ dictionary = "conversations", probability = 0.8 }}
+"path.chat_id" = {{ dictionary = "conversations", probability = 0.8 }}
 "path.message_id" = {{ dictionary = "messages", probability = 0.8 }}
 """
 

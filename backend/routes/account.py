@@ -1,0 +1,95 @@
+"""All that is kept of a person, as one download."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from backend.agent.models.catalog import Providers
+from backend.auth import CurrentUser, SignedInRoute
+from backend.conversations.cursors import NEWEST
+from backend.conversations.listing import StoredConversation, list_conversations
+from backend.database import Sessions, SessionsDep, open_session
+from backend.journal import usage
+from backend.rate_limiter import rate_limit
+from backend.routes.export import as_json
+from backend.routes.provider_choice import shown
+from backend.routes.runtime import RuntimeDep
+from backend.routes.tasks import shown_task
+from backend.tasks.listing import list_tasks
+from backend.tasks.stored import StoredTask
+from backend.web.openapi import ACCOUNT_ANSWERS
+
+router = APIRouter(prefix="/api/account", tags=["account"], route_class=SignedInRoute)
+
+PAGE = 100
+"""Tasks or conversations that are listed, and held, at a time."""
+EVERY_DAY = 36_500
+
+
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses=ACCOUNT_ANSWERS,
+    summary="Download all that is kept of you",
+)
+@rate_limit("history")
+async def export_account(
+    request: Request, user_id: CurrentUser, sessions: SessionsDep, runtime: RuntimeDep
+) -> StreamingResponse:
+    """Tasks, conversations with their messages, and usage; one that breaks off is no whole JSON."""
+    return StreamingResponse(
+        _pieces(sessions, user_id, runtime.providers),
+        media_type="application/json",
+        headers={"Content-Disposition": 'attachment; filename="account.json"'},
+    )
+
+
+async def _pieces(sessions: Sessions, user_id: str, providers: Providers) -> AsyncIterator[str]:
+    """One object, read as it is sent: no connection is held while a piece goes out."""
+    yield '{"tasks":['
+    between = ""
+    async for task in _tasks(sessions, user_id):
+        yield between + shown_task(task, None).model_dump_json()
+        between = ","
+    async with open_session(sessions) as session:
+        days = await usage.list_usage(session, user_id, EVERY_DAY)
+    yield f'],"usage":{json.dumps([asdict(day) for day in days], default=str)},"conversations":['
+    between = ""
+    async for conversation in _conversations(sessions, user_id):
+        yield between
+        async for piece in as_json(sessions, shown(providers, conversation)):
+            yield piece
+        between = ","
+    yield "]}"
+
+
+async def _tasks(sessions: Sessions, user_id: str) -> AsyncIterator[StoredTask]:
+    """Those that are not deleted, newest first, each page in a session of its own."""
+    before = NEWEST
+    while True:
+        async with open_session(sessions) as session:
+            page = await list_tasks(session, user_id, limit=PAGE, before=before)
+        for task in page.tasks:
+            yield task
+        if page.next is None:
+            return
+        before = page.next
+
+
+async def _conversations(sessions: Sessions, user_id: str) -> AsyncIterator[StoredConversation]:
+    """Those in use, then those put away, each page in a session of its own."""
+    for archived in (False, True):
+        before = NEWEST
+        while True:
+            async with open_session(sessions) as session:
+                page = await list_conversations(
+                    session, user_id, limit=PAGE, before=before, archived=archived
+                )
+            for conversation in page.conversations:
+                yield conversation
+            if page.next is None:
+                break
+            before = page.next
