@@ -278,20 +278,3 @@ class Message(SQLModel, table=True):
     cached_tokens: int | None = Field(default=None, sa_column=count())
     """Of the input, those the provider had kept from an earlier request."""
     output_tokens: int | None = Field(default=None, sa_column=count())
-
-
-class StreamedEvents(SQLModel, table=True):
-    """Some of what a run that is streamed has shown so far, for viewers at other processes.
-
-    A convenience: the record of the message is the truth. Rows go away by their age.
-    """
-
-    __tablename__ = "stream_log"
-    __table_args__: ClassVar[Any] = (Index("ix_stream_log_written", "written_at"),)
-
-    message_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    attempt: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
-    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
-    """How many events came before these."""
-    events: str = Field(sa_column=Column(Text, nullable=False))
-    written_at: datetime = stamp()

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Integer,
+    Numeric,
     Text,
     and_,
     bindparam,
@@ -20,12 +22,14 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 
 from backend.conversations.messages import DEAD, conversations, messages
 from backend.database import Session, execute
 from backend.journal.spending import Spending
 from backend.journal.turns import Turn
 from backend.models import MessageStatus
+from backend.run_models import Spent
 
 
 class Remembered(NamedTuple):
@@ -36,6 +40,9 @@ class Remembered(NamedTuple):
     summary: str
     summary_to: int
     """The newest message that the summary covers."""
+
+
+spending: Any = Spent.__table__  # type: ignore[attr-defined]
 
 
 def _plus(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
@@ -52,10 +59,44 @@ _PAID = (
         cached_tokens=_plus(messages.c.cached_tokens, "spent_cached"),
         output_tokens=_plus(messages.c.output_tokens, "spent_output"),
     )
-    .returning(messages.c.conversation_id)
+    .returning(messages.c.id, messages.c.user_id, messages.c.conversation_id)
     .cte("paid")
 )
-_CHANGE = update(conversations).where(conversations.c.id == _PAID.c.conversation_id)
+_booked = insert(spending).from_select(
+    [
+        *("message_id", "attempt", "user_id", "provider", "model"),
+        *("input_tokens", "cached_tokens", "output_tokens", "cost_usd"),
+    ],
+    select(
+        _PAID.c.id,
+        bindparam("of_attempt", type_=Integer),
+        _PAID.c.user_id,
+        bindparam("by_provider", type_=Text),
+        bindparam("by_model", type_=Text),
+        bindparam("spent_input", type_=BigInteger),
+        bindparam("spent_cached", type_=BigInteger),
+        bindparam("spent_output", type_=BigInteger),
+        bindparam("spent_cost", type_=Numeric),
+    ).where(bindparam("spent_input", type_=BigInteger).is_not(None)),
+)
+_BOOKED = (
+    _booked.on_conflict_do_update(
+        index_elements=[spending.c.message_id, spending.c.attempt],
+        set_={
+            name: func.coalesce(
+                spending.c[name] + _booked.excluded[name],
+                spending.c[name],
+                _booked.excluded[name],
+            )
+            for name in ("input_tokens", "cached_tokens", "output_tokens", "cost_usd")
+        },
+    )
+    .returning(spending.c.message_id)
+    .cte("booked")
+)
+_CHANGE = (
+    update(conversations).where(conversations.c.id == _PAID.c.conversation_id).add_cte(_BOOKED)
+)
 _UNNAMED = and_(
     conversations.c.title == bindparam("by_rule", type_=Text), conversations.c.deleted_at.is_(None)
 )
@@ -192,9 +233,9 @@ def _was(turn: Turn) -> dict[str, object]:
 
 
 def _costs(turn: Turn, spending: Spending) -> dict[str, object]:
-    return {
+    return spending.booked() | {
         "message": turn.message_id,
-        "spent_input": spending.input,
-        "spent_cached": spending.cached,
-        "spent_output": spending.output,
+        "of_attempt": turn.attempt,
+        "by_provider": turn.provider,
+        "by_model": turn.model,
     }

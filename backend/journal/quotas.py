@@ -1,11 +1,12 @@
-"""What one user may have of the assistant: turns at once, and tokens in a day.
+"""What one user may have of the assistant: turns at once, and tokens and dollars in a day.
 
-Both are counted in the rows of the turns, so they hold over all processes and nothing has to
+They are counted in the rows of the turns, so they hold over all processes and nothing has to
 be given back: a turn counts while its lease lives, whatever became of its process.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from sqlalchemy import text
 
@@ -25,13 +26,16 @@ class Quota:
 
     turns_at_once: int
     tokens_a_day: int | None = None
+    dollars_a_day: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class TokensToday:
+class Today:
     """What a user's turns have used since midnight UTC, as far as providers have counted it."""
 
-    used: int
+    tokens: int
+    dollars: Decimal
+    """Of what has a known price."""
     resets_at: datetime
     seconds_left: int
 
@@ -44,16 +48,36 @@ _RUNNING = text("""
     WHERE user_id = :owner AND status <> 'complete' AND status = 'running'
       AND coalesce(lease_until, created_at) > clock_timestamp()
 """)
+# what was booked today, and what a turn of today says beyond what has been booked of it: a replica
+# of the release before writes to the message alone
 _TODAY = text("""
-    SELECT coalesce(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)), 0)::bigint
-             AS used,
-           min(ends) AS resets_at,
-           ceil(extract(epoch FROM min(ends) - clock_timestamp()))::int AS seconds_left
-    FROM (SELECT (date_trunc('day', now() AT TIME ZONE 'UTC')) AT TIME ZONE 'UTC' AS begins,
-                 (date_trunc('day', now() AT TIME ZONE 'UTC') + interval '1 day')
-                   AT TIME ZONE 'UTC' AS ends) AS today
-    LEFT JOIN messages
-      ON user_id = :owner AND role = 'assistant' AND created_at >= begins
+    WITH today AS (
+      SELECT day AT TIME ZONE 'UTC' AS begins, (day + interval '1 day') AT TIME ZONE 'UTC' AS ends
+      FROM date_trunc('day', now() AT TIME ZONE 'UTC') AS day
+    ),
+    booked AS (
+      SELECT sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) AS tokens,
+             sum(cost_usd) AS dollars
+      FROM (
+        SELECT spending.* FROM today, messages JOIN spending ON message_id = id
+        WHERE messages.user_id = :owner AND role = 'assistant' AND created_at >= begins
+          AND day IS NULL
+        UNION ALL
+        SELECT spending.* FROM today, spending
+        WHERE user_id = :owner AND day >= (begins AT TIME ZONE 'UTC')::date
+      ) AS spent
+    ),
+    unbooked AS (
+      SELECT sum(greatest(0, coalesce(input_tokens, 0) + coalesce(output_tokens, 0) - coalesce((
+               SELECT sum(coalesce(spending.input_tokens, 0) + coalesce(spending.output_tokens, 0))
+               FROM spending WHERE message_id = id), 0))) AS tokens
+      FROM messages, today
+      WHERE user_id = :owner AND role = 'assistant' AND created_at >= begins
+    )
+    SELECT (coalesce(booked.tokens, 0) + coalesce(unbooked.tokens, 0))::bigint AS tokens,
+           coalesce(booked.dollars, 0) AS dollars, ends AS resets_at,
+           ceil(extract(epoch FROM ends - clock_timestamp()))::int AS seconds_left
+    FROM today, booked, unbooked
 """)
 
 
@@ -77,7 +101,7 @@ class Admission:
 
 def ask_admission(session: Session, user_id: str, quota: Quota) -> Admission:
     running = session.ahead(_RUNNING, {"owner": user_id})
-    spent = quota.tokens_a_day is not None
+    spent = quota.tokens_a_day is not None or quota.dollars_a_day is not None
     return Admission(quota, running, session.ahead(_TODAY, {"owner": user_id}) if spent else None)
 
 
@@ -85,12 +109,12 @@ async def admit_turn(admission: Admission) -> None:
     """Let a turn of the user begin in the transaction that asked, which has locked the user.
 
     Raises:
-        BudgetSpent: the day's tokens are used.
+        BudgetSpent: the day's tokens, or its dollars, are used.
         TooManyTurns: as many of the user's turns are running as may.
     """
     quota = admission.quota
-    if quota.tokens_a_day is not None and admission.today is not None:
-        _judge_budget(TokensToday(*(await admission.today).one()), quota.tokens_a_day)
+    if admission.today is not None:
+        _judge_budgets(Today(*(await admission.today).one()), quota)
     running = (await admission.running).scalar_one()
     if running >= quota.turns_at_once:
         raise TooManyTurns(
@@ -103,19 +127,25 @@ async def admit_turn(admission: Admission) -> None:
         )
 
 
-def _judge_budget(today: TokensToday, budget: int) -> None:
-    if today.used >= budget:
-        raise BudgetSpent(
-            today.seconds_left,
-            details={
-                "limit": "daily_token_budget",
-                "used_tokens": today.used,
-                "allowed_tokens": budget,
-                "resets_at": f"{today.resets_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            },
-        )
+def _judge_budgets(today: Today, quota: Quota) -> None:
+    used: dict[str, object] = {}
+    if quota.tokens_a_day is not None and today.tokens >= quota.tokens_a_day:
+        used = {
+            "limit": "daily_token_budget",
+            "used_tokens": today.tokens,
+            "allowed_tokens": quota.tokens_a_day,
+        }
+    elif quota.dollars_a_day is not None and today.dollars >= quota.dollars_a_day:
+        used = {
+            "limit": "daily_cost_budget",
+            "used_usd": float(today.dollars),
+            "allowed_usd": float(quota.dollars_a_day),
+        }
+    if used:
+        resets_at = f"{today.resets_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        raise BudgetSpent(today.seconds_left, details=used | {"resets_at": resets_at})
 
 
-async def tokens_today(session: Session, user_id: str) -> TokensToday:
-    """Input and output tokens of the turns that the user began today."""
-    return TokensToday(*(await execute(session, _TODAY, {"owner": user_id})).one())
+async def used_today(session: Session, user_id: str) -> Today:
+    """Tokens and dollars of the user's turns that were booked today."""
+    return Today(*(await execute(session, _TODAY, {"owner": user_id})).one())

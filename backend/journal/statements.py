@@ -23,6 +23,29 @@ _SPENT = """
 """Who answers a turn and what its runs have cost so far, at each of their writes."""
 
 
+def booked(changed: str) -> str:
+    """A part of a statement that books an attempt's spending beside the row that `changed` names.
+
+    What nobody has counted is not booked. What an attempt has spent so far takes the place of
+    what it had; so a statement that is tried again books nothing twice.
+    """
+    return f"""
+        booked AS (
+          INSERT INTO spending (message_id, attempt, user_id, day, provider, model,
+                                input_tokens, cached_tokens, output_tokens, cost_usd)
+          SELECT message_id, CAST(:attempt AS integer), user_id,
+                 nullif((clock_timestamp() AT TIME ZONE 'UTC')::date,
+                        (created_at AT TIME ZONE 'UTC')::date), :provider, :model,
+                 CAST(:spent_input AS bigint), CAST(:spent_cached AS bigint),
+                 CAST(:spent_output AS bigint), CAST(:spent_cost AS numeric)
+          FROM {changed} WHERE CAST(:spent_input AS bigint) IS NOT NULL
+          ON CONFLICT (message_id, attempt) DO UPDATE
+          SET input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
+              output_tokens = excluded.output_tokens, cost_usd = excluded.cost_usd
+        )
+    """
+
+
 def _decline(which: str) -> str:
     """What waits for the person, in the rows that `which` finds, is not approved any more."""
     return f"""
@@ -109,15 +132,19 @@ ANEW = _again("""
 """)
 """The same for one that is asked for again: what was said and done stands beside it from now on."""
 WAIT = text(f"""
-    UPDATE messages
-    SET status = 'waiting', content = :content, approvals_json = :approvals, lease_until = NULL,
-        ended_at = clock_timestamp(), {_SPENT},
-        repeats_until = CASE
-          WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END}
-          WHEN attempt > 1 THEN clock_timestamp()
-        END
-    WHERE id = :message AND attempt = :attempt AND status IN ('running', 'waiting')
-    RETURNING id
+    WITH waits AS (
+      UPDATE messages
+      SET status = 'waiting', content = :content, approvals_json = :approvals, lease_until = NULL,
+          ended_at = clock_timestamp(), {_SPENT},
+          repeats_until = CASE
+            WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END}
+            WHEN attempt > 1 THEN clock_timestamp()
+          END
+      WHERE id = :message AND attempt = :attempt AND status IN ('running', 'waiting')
+      RETURNING id AS message_id, user_id, created_at
+    ),
+    {booked("waits")}
+    SELECT message_id FROM waits
 """)
 DECIDE = text("""
     UPDATE messages SET approvals_json = :approvals WHERE id = :message
@@ -148,16 +175,24 @@ LOCK_ANSWER = text("""
 """)
 """An answer with its question, by the id of either, locked."""
 CARRIED_OUT = text(f"""
-    UPDATE messages
-    SET tool_calls_json = :calls, content = :content, approvals_json = :approvals, {_SPENT}
-    WHERE id = :message AND attempt = :attempt AND status = 'running'
-    RETURNING id
+    WITH changed AS (
+      UPDATE messages
+      SET tool_calls_json = :calls, content = :content, approvals_json = :approvals, {_SPENT}
+      WHERE id = :message AND attempt = :attempt AND status = 'running'
+      RETURNING id AS message_id, user_id, created_at
+    ),
+    {booked("changed")}
+    SELECT message_id FROM changed
 """)
 EDIT = text("UPDATE messages SET content = :text WHERE id = :message")
 JOURNAL = text(f"""
-    UPDATE messages SET tool_calls_json = :calls, content = :content, {_SPENT}
-    WHERE id = :message AND attempt = :attempt AND status = 'running'
-    RETURNING id
+    WITH changed AS (
+      UPDATE messages SET tool_calls_json = :calls, content = :content, {_SPENT}
+      WHERE id = :message AND attempt = :attempt AND status = 'running'
+      RETURNING id AS message_id, user_id, created_at
+    ),
+    {booked("changed")}
+    SELECT message_id FROM changed
 """)
 
 
@@ -169,8 +204,9 @@ def _finish(mark: str) -> TextClause:
           UPDATE messages
           SET content = :answer, status = 'complete', ended_at = clock_timestamp(), {_SPENT}, {mark}
           WHERE id = :message AND attempt = :attempt AND status <> 'failed'
-          RETURNING conversation_id
-        )
+          RETURNING id AS message_id, user_id, created_at, conversation_id
+        ),
+        {booked("answered")}
         UPDATE conversations
         SET updated_at = clock_timestamp(), title = coalesce(title, CAST(:title AS text))
         FROM answered
@@ -188,8 +224,13 @@ FINISH = _finish(f"""
 STOP = _finish("stopped_at = clock_timestamp(), repeats_until = NULL")
 """What was said by then is the answer; the same text is a message of its own."""
 FAIL = text(f"""
-    UPDATE messages SET status = 'failed', ended_at = clock_timestamp(), {_SPENT}
-    WHERE id = :message AND attempt = :attempt AND status = 'running'
+    WITH failed AS (
+      UPDATE messages SET status = 'failed', ended_at = clock_timestamp(), {_SPENT}
+      WHERE id = :message AND attempt = :attempt AND status = 'running'
+      RETURNING id AS message_id, user_id, created_at
+    ),
+    {booked("failed")}
+    SELECT message_id FROM failed
 """)
 FAIL_UNCOUNTED = text("""
     UPDATE messages SET status = 'failed', ended_at = clock_timestamp()

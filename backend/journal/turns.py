@@ -40,7 +40,7 @@ from backend.database import Row, Session, execute
 from backend.errors import ConversationNotFound
 from backend.journal import statements
 from backend.journal.requests import TurnRequest
-from backend.journal.spending import Spending
+from backend.journal.spending import Spending, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,9 @@ class Turn:
     model: str | None = None
     """Who answers it; None until that is settled."""
     spending: Spending = field(default_factory=Spending)
+    """Of this attempt."""
+    spent_before: Spending = field(default_factory=Spending)
+    """Of the attempts before it."""
     calls: list[ToolCall] = field(default_factory=list)
     """All that are on record, those of earlier attempts first."""
     earlier: list[ToolCall] = field(default_factory=list)
@@ -218,7 +221,7 @@ async def take_up(
         row.created_at,
         await _history(session, conversation, row.reply_to, history_limit),
         row.attempt,
-        spending=Spending(row.input_tokens, row.cached_tokens, row.output_tokens),
+        spent_before=Spending(row.input_tokens, row.cached_tokens, row.output_tokens),
         calls=calls,
         earlier=[call for call in calls if changes([call])],
         approvals=load_approvals(row.approvals_json),
@@ -228,14 +231,17 @@ async def take_up(
 
 def written(turn: Turn, **values: object) -> dict[str, object]:
     """The values of a write to the turn's row: which attempt, who answers, what it has cost."""
-    return values | {
+    whole = together(turn.spent_before, turn.spending)
+    return {
+        **values,
+        **turn.spending.booked(),
         "message": turn.message_id,
         "attempt": turn.attempt,
         "provider": turn.provider,
         "model": turn.model,
-        "input_tokens": turn.spending.input,
-        "cached_tokens": turn.spending.cached,
-        "output_tokens": turn.spending.output,
+        "input_tokens": whole.input,
+        "cached_tokens": whole.cached,
+        "output_tokens": whole.output,
     }
 
 

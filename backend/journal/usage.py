@@ -1,4 +1,4 @@
-"""What a user's turns have cost in tokens, day by day, from what each turn has recorded."""
+"""What a user's turns have cost, day by day, from what each attempt at them has recorded."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -10,7 +10,7 @@ from backend.database import Session, execute
 
 @dataclass(frozen=True, slots=True)
 class DayOfModel:
-    """One model's turns of one day in UTC, by when each turn began.
+    """One model's turns of one day in UTC, and what it has cost on that day.
 
     Tokens are those of the turns that were counted; None where none was.
     """
@@ -25,22 +25,63 @@ class DayOfModel:
     input_tokens: int | None
     cached_tokens: int | None
     output_tokens: int | None
+    cost_usd: float | None
+    """Of what had a known price when it was booked; None where nothing had."""
+    unpriced_turns: int
+    """Turns with tokens that had none."""
 
 
-# a turn of a deleted conversation has cost what it has cost; the lease as in `conversations.DEAD`
+# An attempt is booked on its own day (null is its turn's), with who made it; what nobody booked
+# (nothing was counted, or a replica of the release before has) is its message's.
+# A turn of a deleted conversation has cost what it has cost; the lease as in `messages.DEAD`.
 _USED = text("""
-    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, provider, model,
-           count(*),
-           count(*) FILTER (WHERE status = 'failed' OR (status = 'running'
-             AND coalesce(lease_until, created_at) < clock_timestamp())),
-           count(*) FILTER (WHERE input_tokens IS NULL),
-           sum(input_tokens)::bigint, sum(cached_tokens)::bigint, sum(output_tokens)::bigint
-    FROM messages
-    WHERE user_id = :owner AND role = 'assistant' AND origin IS NULL AND created_at >=
-          (date_trunc('day', now() AT TIME ZONE 'UTC') - make_interval(days => :days - 1))
-            AT TIME ZONE 'UTC'
-    GROUP BY day, provider, model
-    ORDER BY day DESC, provider, model
+    WITH since AS (
+      SELECT day::date AS day, day AT TIME ZONE 'UTC' AS begins
+      FROM CAST(date_trunc('day', now() AT TIME ZONE 'UTC')
+                - make_interval(days => :days - 1) AS timestamp) AS day
+    ),
+    turns AS (
+      SELECT id, (created_at AT TIME ZONE 'UTC')::date AS day, provider, model, attempt,
+             input_tokens, cached_tokens, output_tokens,
+             booked.attempts, booked.input, booked.cached, booked.output
+      FROM since, messages, LATERAL (
+        SELECT count(*) AS attempts, sum(input_tokens) AS input, sum(cached_tokens) AS cached,
+               sum(output_tokens) AS output
+        FROM spending WHERE message_id = messages.id
+      ) AS booked
+      WHERE user_id = :owner AND role = 'assistant' AND origin IS NULL AND created_at >= begins
+    ),
+    parts AS (
+      SELECT message_id AS id, spending.day, provider, model, attempt,
+             input_tokens, cached_tokens, output_tokens, cost_usd
+      FROM since, spending WHERE user_id = :owner AND spending.day >= since.day
+      UNION ALL
+      SELECT id, turns.day, spending.provider, spending.model, spending.attempt,
+             spending.input_tokens, spending.cached_tokens, spending.output_tokens, cost_usd
+      FROM turns JOIN spending ON message_id = id WHERE spending.day IS NULL
+      UNION ALL
+      SELECT id, day, provider, model, attempt,
+             input_tokens - coalesce(input, 0),
+             greatest(0, coalesce(cached_tokens, 0) - coalesce(cached, 0)),
+             greatest(0, coalesce(output_tokens, 0) - coalesce(output, 0)), NULL
+      FROM turns
+      WHERE attempts = 0 OR coalesce(input_tokens, 0) > coalesce(input, 0)
+    )
+    SELECT parts.day, parts.provider, parts.model, count(DISTINCT parts.id),
+           count(DISTINCT parts.id) FILTER (WHERE messages.attempt = parts.attempt
+             AND (status = 'failed' OR (status = 'running'
+               AND coalesce(lease_until, created_at) < clock_timestamp()))),
+           count(DISTINCT parts.id)
+             - count(DISTINCT parts.id) FILTER (WHERE parts.input_tokens IS NOT NULL),
+           sum(parts.input_tokens)::bigint,
+           (sum(parts.cached_tokens) FILTER (WHERE parts.input_tokens IS NOT NULL))::bigint,
+           (sum(parts.output_tokens) FILTER (WHERE parts.input_tokens IS NOT NULL))::bigint,
+           sum(parts.cost_usd)::double precision,
+           count(DISTINCT parts.id)
+             FILTER (WHERE parts.input_tokens IS NOT NULL AND parts.cost_usd IS NULL)
+    FROM parts JOIN messages ON messages.id = parts.id
+    GROUP BY parts.day, parts.provider, parts.model
+    ORDER BY parts.day DESC, parts.provider, parts.model
 """)
 
 

@@ -35,25 +35,39 @@ class DayUsage(BaseModel):
     cached_tokens: int | None
     """Of the input, those the provider had kept from an earlier request."""
     output_tokens: int | None
+    cost_usd: float | None
+    """At the price of each moment; null where no price was known."""
+    unpriced_turns: int
+    """Those whose tokens had no known price, so that the cost does not hold them."""
+
+
+class UnpricedModel(BaseModel):
+    """A model whose tokens were counted and have no known price."""
+
+    provider: str | None
+    model: str | None
 
 
 class TodayUsage(BaseModel):
-    """What counts against the budget of the day."""
+    """What counts against the budgets of the day."""
 
     model_config = ConfigDict(from_attributes=True)
 
     used_tokens: int
     budget_tokens: int | None
     """Null where there is no limit."""
+    used_usd: float
+    budget_usd: float | None
     resets_at: UtcDatetime
 
 
 class UsageResponse(BaseModel):
     days: list[DayUsage]
     today: TodayUsage
+    unpriced: list[UnpricedModel]
 
 
-@router.get("", responses=USAGE_ERRORS, summary="Tokens used, by day and model")
+@router.get("", responses=USAGE_ERRORS, summary="Tokens and dollars used, by day and model")
 @rate_limit("history")
 async def read_usage(
     request: Request,
@@ -62,16 +76,21 @@ async def read_usage(
     runtime: RuntimeDep,
     days: Days = 30,
 ) -> UsageResponse:
-    """Each day in UTC on which a turn began, newest first, and what is left of today's budget."""
+    """Each day in UTC on which a turn was at work, newest first, and what counts for today."""
     used = await usage.list_usage(session, user_id, days)
-    today = await quotas.tokens_today(session, user_id)
+    today = await quotas.used_today(session, user_id)
+    settings = runtime.settings
+    unpriced = {(day.provider, day.model): None for day in used if day.unpriced_turns}
     return UsageResponse.model_validate(
         {
             "days": used,
             "today": {
-                "used_tokens": today.used,
-                "budget_tokens": runtime.settings.daily_token_budget,
+                "used_tokens": today.tokens,
+                "budget_tokens": settings.daily_token_budget,
+                "used_usd": float(today.dollars),
+                "budget_usd": settings.daily_cost_budget,
                 "resets_at": today.resets_at,
             },
+            "unpriced": [{"provider": provider, "model": model} for provider, model in unpriced],
         }
     )

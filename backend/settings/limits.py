@@ -1,6 +1,7 @@
 """How often and how much one may: the settings of the limits."""
 
 import re
+from decimal import Decimal
 from importlib.util import find_spec
 from ipaddress import ip_network
 from typing import Annotated
@@ -65,3 +66,5 @@ class LimitSettings(BaseSettings):
     """Turns of one person that may run at once, over all processes."""
     daily_token_budget: int | None = Field(default=None, ge=1)
     """Input and output tokens of one person's turns in a day of UTC; None is no limit."""
+    daily_cost_budget: Decimal | None = Field(default=None, gt=0, le=1_000_000, decimal_places=6)
+    """US dollars, the same; what has no known price counts nothing."""

@@ -6,6 +6,7 @@ the variable's name.
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -65,6 +66,7 @@ Api = Literal["responses", "chat_completions"]
 Secret = Annotated[SecretStr | None, AfterValidator(_fits_a_header)]
 Address = Annotated[str | None, AfterValidator(_http_url)]
 Tokens = Annotated[int, Field(ge=1_000, le=100_000_000)]
+Dollars = Annotated[Decimal, Field(ge=0, le=100_000, allow_inf_nan=False)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """How much a model thinks before it answers; which of them it takes is the model's own affair."""
 Roles = Literal["free", "alternate", "no_system"]
@@ -80,6 +82,16 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$
 """As long as the columns that record it are."""
 
 
+class Price(BaseModel):
+    """US dollars for a million tokens; cached ones cost what others do, unless it is said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: Dollars
+    output: Dollars
+    cached: Dollars | None = None
+
+
 class Asking(BaseModel):
     """How a model is asked; None follows the provider, and then what its family is known for."""
 
@@ -87,6 +99,7 @@ class Asking(BaseModel):
 
     context_window: Tokens | None = None
     """Input and answer together."""
+    price: Price | None = None
     reasoning_effort: Effort | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_output_tokens: Annotated[int, Field(ge=16, le=1_000_000)] | None = None

@@ -35,7 +35,7 @@ from backend.journal.afterwork import (
     remember,
     rewrite_summary,
 )
-from backend.journal.spending import Spending
+from backend.journal.spending import Pricing, Spending
 from backend.journal.turns import Turn
 from backend.models import Role
 from backend.turns.admission import Place
@@ -135,6 +135,9 @@ class Afterwork:
             return None
         return model
 
+    def _pricing(self, turn: Turn) -> Pricing | None:
+        return self._providers.pricing(self._providers.of_conversation(turn.conversation))
+
     def _start(self, turn: Turn, jobs: list[Job]) -> None:
         """One conversation's work at a time: a second would do the same, and in vain.
 
@@ -165,7 +168,7 @@ class Afterwork:
         async with self._autocommit() as session:
             if not (await left_to_do(session, turn, by_rule)).unnamed:
                 return
-        spending = Spending()
+        spending = Spending(pricing=self._pricing(turn))
         title = await title_by_model(RunModel(model, place.free, spending), messages, answer)
         async with self._autocommit() as session:
             await name_conversation(session, turn, by_rule, title or by_rule, spending)
@@ -187,7 +190,7 @@ class Afterwork:
         """Move the beginning of the context to `turns[start]`; what is before falls out."""
         if model is not None and not (await self._left(turn)).unmoved:
             return
-        spending = Spending()
+        spending = Spending(pricing=self._pricing(turn))
         covered = turn.conversation.summary_to or 0
         fallen = [each for each in turns[:start] if each.messages[-1].id > covered]
         before, summary = turn.conversation.summary, None

@@ -90,6 +90,7 @@ async def _run(
     end = asyncio.get_running_loop().time() + runtime.settings.ai_timeout_seconds
     choice = runtime.providers.of_conversation(turn.conversation)
     turn.provider, turn.model = choice
+    turn.spending.pricing = runtime.providers.pricing(choice)
     turn.ask_first = runtime.settings.approval_tools if request.approvals else ()
     if any(map(is_to_do, turn.approvals)):
         async with open_session(runtime.sessions) as session:

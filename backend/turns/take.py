@@ -162,7 +162,11 @@ async def _look(
             user_id,
             request,
             history_limit=settings.history_limit,
-            quota=Quota(settings.chat_concurrency, settings.daily_token_budget),
+            quota=Quota(
+                settings.chat_concurrency,
+                settings.daily_token_budget,
+                settings.daily_cost_budget,
+            ),
             known=known,
             waited=waited,
         )

@@ -6,15 +6,16 @@ from typing import NamedTuple
 
 from agents import Model
 
-from backend.agent.context.windows import context_window
+from backend.agent.models.known import agreed, pricing_of, window_of
 from backend.agent.models.offline import OfflineModel
 from backend.agent.models.openai_client import open_models
 from backend.agent.models.run_model import UnconfiguredModel
 from backend.config import Settings
 from backend.conversations.listing import StoredConversation
 from backend.errors import ValidationFailed
+from backend.journal.spending import Pricing
 from backend.journal.turns import OpenedConversation
-from backend.settings.providers import OFFLINE_MODEL, OPENAI, Provider
+from backend.settings.providers import OFFLINE_MODEL, OPENAI, Asking, OfferedModel, Provider
 
 
 class Choice(NamedTuple):
@@ -80,12 +81,25 @@ class Providers:
     def window(self, choice: Choice) -> int:
         """Tokens that the model takes at once, input and answer together.
 
-        As the settings say it, of the model before its provider; else as its family is known.
+        As the settings say it, of the model before its provider; else as it is known.
         """
+        provider, asking = self._said(choice)
+        return asking.context_window or window_of(choice.model, provider.base_url)
+
+    def pricing(self, choice: Choice) -> Pricing | None:
+        """What its tokens cost, as the settings say it, else as it is known; else None.
+
+        A model behind an address that is not known is taken for the one that has its name.
+        """
+        provider, asking = self._said(choice)
+        if asking.price is not None:
+            return agreed(asking.price)
+        return pricing_of(choice.model, provider.base_url)
+
+    def _said(self, choice: Choice) -> tuple[Provider, Asking]:
+        """What the settings say of a model, which goes before what they say of its provider."""
         provider = self._offered.get(choice.provider, Provider())
-        model = provider.models.get(choice.model)
-        configured = (model and model.context_window) or provider.context_window
-        return configured or context_window(choice.model)
+        return provider, provider.models.get(choice.model, OfferedModel()).over(provider)
 
 
 @asynccontextmanager
@@ -103,9 +117,11 @@ async def open_providers(settings: Settings, model: Model | None) -> AsyncIterat
                 limit = settings.ai_timeout_seconds
                 opened = await stack.enter_async_context(open_models(provider, limit))
             models |= {Choice(name, each): opened[each] for each in opened}
-        yield Providers(
-            models if model is None else {default: model} | models, default, settings.offered
-        )
+        models = models if model is None else {default: model} | models
+        providers = Providers(models, default, settings.offered)
+        for choice in models:  # looked up once, here and not in a turn
+            providers.window(choice), providers.pricing(choice)
+        yield providers
 
 
 def _default(settings: Settings) -> Choice:

@@ -3,7 +3,8 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-import backend.models  # noqa: F401  # fills SQLModel.metadata
+import backend.models
+import backend.run_models  # noqa: F401  # both fill SQLModel.metadata
 
 
 def is_ours(name: str | None, kind: str, _: object) -> bool:

@@ -10,8 +10,8 @@ from agents.testing import ScriptedModel
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from backend.agent.context.windows import context_window
 from backend.agent.models.catalog import Choice, Providers, open_providers
+from backend.agent.models.known import window_of as context_window
 from backend.errors import ValidationFailed
 from backend.tests.conftest import Run, make_settings, running
 from backend.tests.support.databases import Sessions

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from backend.agent.context.budget import budget_of
 from backend.agent.context.tokens import at_most, items_at_most, tokenizer_of
 from backend.agent.context.truncate import shown
-from backend.agent.context.windows import UNKNOWN, context_window
+from backend.agent.models.known import UNKNOWN_WINDOW as UNKNOWN
+from backend.agent.models.known import window_of as context_window
 
 TEXTS = st.text(max_size=200) | st.builds(str.__mul__, st.text(max_size=5), st.integers(0, 3000))
 
@@ -55,10 +56,10 @@ def test_an_item_counts_its_texts_however_deep_and_what_frames_it() -> None:
         ("gpt-4o-mini", 128_000),
         ("gpt-4o-2024-08-06", 128_000),
         ("GPT-4", 8_192),
-        ("gpt-4.1-nano", 1_047_576),
-        ("gpt-5.6-luna", 400_000),
+        ("gpt-4.1-nano", 1_000_000),
+        ("gpt-5-mini-2025-08-07", 400_000),
         ("o1-mini-2024-09-12", 128_000),
-        ("anthropic/claude-sonnet-5", 200_000),
+        ("anthropic/claude-sonnet-4-5", 200_000),
         ("meta-llama/llama-3.1-8b-instruct", 131_072),
         ("qwen2.5:1.5b", 32_768),
         ("offline", 128_000),

@@ -20,6 +20,7 @@ FLOORS = (
         "config",
         "settings",
         "models",
+        "run_models",
         "errors",
         "chat_errors",
         "text_search",

@@ -34,6 +34,12 @@ async def days_of(client: httpx.AsyncClient, query: str = "") -> list[dict[str, 
     return days
 
 
+def cost_of(input_tokens: Any, cached_tokens: Any, output_tokens: Any, **_: object) -> float:
+    """US dollars, at the price of gpt-4o-mini."""
+    millionths = (input_tokens - cached_tokens) * 0.15 + cached_tokens * 0.075 + output_tokens * 0.6
+    return float(millionths / 1_000_000)
+
+
 def today(**values: object) -> dict[str, object]:
     """A day of the settings' model, today, with nothing but `values`."""
     nothing = {
@@ -46,7 +52,11 @@ def today(**values: object) -> dict[str, object]:
         "input_tokens": None,
         "cached_tokens": None,
         "output_tokens": None,
+        "cost_usd": None,
+        "unpriced_turns": 0,
     }
+    if "input_tokens" in values:
+        values = {"cost_usd": pytest.approx(cost_of(**values))} | values
     return nothing | values
 
 
@@ -148,7 +158,8 @@ async def test_today_says_what_is_left_of_the_budget(
         await send(client, "hi")
         said = (await client.get("/api/usage")).json()["today"]
     resets_at = datetime.fromisoformat(said.pop("resets_at"))
-    assert said == {"used_tokens": 33, "budget_tokens": 1000}
+    assert said.pop("used_usd") > 0
+    assert said == {"used_tokens": 33, "budget_tokens": 1000, "budget_usd": None}
     assert timedelta() < resets_at - datetime.now(UTC) <= timedelta(days=1)
     others = (await bob.get("/api/usage")).json()["today"]
     assert (others["used_tokens"], others["budget_tokens"]) == (0, None)
@@ -163,3 +174,76 @@ async def test_days_are_1_to_90(alice: httpx.AsyncClient, days: str) -> None:
 
 async def test_usage_wants_a_session(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/usage")).status_code == 401
+
+
+async def test_an_attempt_is_booked_on_its_day_and_with_the_model_that_made_it(
+    alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, run: Run, sessions: Sessions
+) -> None:
+    model.extend([costing(calls("add_task", {"title": "Milk"}), 100, 20, 10), LOST])
+    assert (await send(alice, "Add milk", key="k")).status_code == 503
+    yesterday = """UPDATE messages SET created_at =
+                   date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '1 s'
+                   WHERE user_id = :id"""
+    await run_sql(sessions, yesterday, id=alice_id)
+    model.extend([costing(says("Added."), 200, 80, 7)])
+    later = {"daily_token_budget": 1000, "daily_cost_budget": 1}
+    async with run(alice, openai_model="gpt-4.1-mini", **later) as client:
+        answer = await send(client, "Add milk", key="k")
+        used = (await client.get("/api/usage")).json()["today"]
+    assert answer.status_code == 200
+    assert used["used_tokens"] == 207
+    days = await days_of(alice)
+    assert [
+        (day["model"], day["turns"], day["failed_turns"], day["input_tokens"], day["output_tokens"])
+        for day in days
+    ] == [("gpt-4.1-mini", 1, 0, 200, 7), ("gpt-4o-mini", 1, 0, 100, 10)]
+    assert days[0]["date"] > days[1]["date"]
+    assert days[1]["cost_usd"] == pytest.approx(cost_of(100, 20, 10))
+
+
+async def test_a_model_without_a_known_price_counts_nothing_and_is_named(
+    alice: httpx.AsyncClient, model: ScriptedModel, run: Run
+) -> None:
+    async with run(alice, openai_model="somebodys-own", daily_cost_budget="0.000001") as client:
+        model.extend([costing(says("Hello."), 30, 0, 3), costing(says("Hello."), 30, 0, 3)])
+        await send(client, "hi")
+        assert (await send(client, "hi")).status_code == 200
+        said = (await client.get("/api/usage")).json()
+    [day] = said["days"]
+    assert (day["cost_usd"], day["unpriced_turns"], day["input_tokens"]) == (None, 2, 60)
+    assert said["unpriced"] == [{"provider": "openai", "model": "somebodys-own"}]
+    assert said["today"]["used_usd"] == 0
+
+
+async def test_the_price_in_the_settings_goes_before_the_known_one_and_the_budget_holds(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel, run: Run
+) -> None:
+    price = {"input": 100, "cached": 10, "output": 1000}
+    dear = {"openai": {"models": {"gpt-4o-mini": {"price": price}}}}
+    settings = {"providers": dear, "daily_cost_budget": "0.007"}
+    async with run(alice, **settings) as client, run(bob, **settings) as other:
+        model.extend([costing(says("Hello."), 30, 10, 5), says("Hello, Bob.")])
+        await send(client, "hi")
+        refused = await send(client, "hi again")
+        assert (await send(other, "hi")).status_code == 200
+        said = (await client.get("/api/usage")).json()
+    assert refused.status_code == 429
+    details = refused.json()["error"]["details"]
+    assert details.pop("resets_at")
+    assert details == {"limit": "daily_cost_budget", "used_usd": 0.0071, "allowed_usd": 0.007}
+    assert said["today"]["used_usd"] == said["days"][0]["cost_usd"] == pytest.approx(0.0071)
+    assert said["today"]["budget_usd"] == 0.007
+
+
+async def test_what_a_replica_of_the_release_before_wrote_counts_too(
+    alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, sessions: Sessions
+) -> None:
+    model.extend([costing(says("Hello."), 30, 0, 3)])
+    await send(alice, "hi")
+    more = """UPDATE messages
+              SET input_tokens = input_tokens + 50, output_tokens = output_tokens + 5
+              WHERE user_id = :id AND role = 'assistant'"""
+    await run_sql(sessions, more, id=alice_id)
+    [day] = await days_of(alice)
+    assert (day["turns"], day["input_tokens"], day["output_tokens"]) == (1, 80, 8)
+    assert (await alice.get("/api/usage")).json()["today"]["used_tokens"] == 88
