@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ValidationError
@@ -20,10 +21,15 @@ WholeNumber = Annotated[int, BeforeValidator(_no_truth_value)]
 """A number, or its digits as a text; true is not 1."""
 
 
-def read_arguments(raw: str, parameters: frozenset[str]) -> dict[str, Any]:
-    """The arguments the tool knows and the model gave; null and an empty text are not given.
+_NOT_GIVEN = frozenset({"none", "null", "n/a", "undefined"})
+"""What small models write for what they leave out, in whatever case."""
 
-    Small models write "" for what they leave out, and capitals where the schema has none.
+
+def read_arguments(raw: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments the tool knows and the model gave, by their names in `parameters`.
+
+    Not given are null, what small models write for it, and an argument's own description,
+    which is what `parameters` says of it. Capitals are taken where the schema has none.
     """
     try:
         sent = json.loads(raw or "{}", parse_constant=_not_a_number)
@@ -35,7 +41,14 @@ def read_arguments(raw: str, parameters: frozenset[str]) -> dict[str, Any]:
     for name in ("status", "priority"):
         if isinstance(given.get(name), str):
             given[name] = given[name].strip().lower()
-    return {name: value for name, value in given.items() if value not in (None, "")}
+    return {name: value for name, value in given.items() if _is_given(value, parameters[name])}
+
+
+def _is_given(value: object, description: str) -> bool:
+    if not isinstance(value, str):
+        return value is not None
+    said = value.strip().strip(".").lower()
+    return value != "" and said not in _NOT_GIVEN and said != description.strip(". ").lower()
 
 
 def _not_a_number(_: str) -> None:

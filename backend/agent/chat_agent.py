@@ -20,7 +20,9 @@ from agents import (
 )
 from agents.run_config import CallModelData, ModelInputData
 
+from backend.agent.answers import found_by
 from backend.agent.context.build import Context
+from backend.agent.models.guarded_model import GuardedModel
 from backend.agent.models.run_model import ProviderError
 from backend.agent.prompt import INSTRUCTIONS, empty_answer
 from backend.conversations.tool_calls import changes, strip_unstorable
@@ -44,10 +46,10 @@ def _unknown_tool(unknown: ToolErrorFormatterArgs[Turn]) -> str | None:
 
 
 def _stop_at_limit(stopped: RunErrorHandlerInput[Turn]) -> str:
-    done = changes(stopped.context.context.calls)
-    return (
-        f"I stopped here, as this took too many steps. Done so far: {'; '.join(done) or 'nothing'}."
-    )
+    calls = stopped.context.context.calls
+    found = "" if changes(calls) else found_by(calls)
+    so_far = found or f"Done so far: {'; '.join(changes(calls)) or 'nothing'}."
+    return f"I stopped here, as this took too many steps. {so_far}"
 
 
 def _pass_on_refusal(refused: RunErrorHandlerInput[Turn]) -> str:
@@ -61,12 +63,12 @@ _RUN = RunConfig(
 )
 
 
-def create_agent(model: Model, tools: list[Tool]) -> Agent[Turn]:
-    """A fresh agent for one run; agents and tools are not safe to share between runs."""
+def create_agent(model: Model, tools: list[Tool], turn: Turn) -> Agent[Turn]:
+    """A fresh agent for one run of `turn`; agents and tools are not safe to share between runs."""
     return Agent(
         name="todo-assistant",
         instructions=INSTRUCTIONS,
-        model=model,
+        model=GuardedModel(model, turn),
         tools=tools,
         tool_use_behavior=_end_where_it_asks,
     )

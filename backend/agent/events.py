@@ -41,6 +41,7 @@ class Telling:
 
     def __init__(self, emit: Callable[[Part], None], names: Sequence[str] = ()) -> None:
         self._emit = emit
+        self.names = names
         self._suspect = _suspects(names)
         self._said: list[str] = []
         """What was told since the last call on record."""

@@ -48,7 +48,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Specification:
-    parameters: frozenset[str]
+    parameters: dict[str, str]
+    """What is said of each, by its name."""
     run: Run
     template: FunctionTool
 
@@ -69,7 +70,8 @@ def _specify(arguments: type[BaseModel], name: str, run: Run) -> Specification:
         # it is strict already; said only of the copies, or each would have it made so again
         strict_json_schema=False,
     )
-    return Specification(frozenset(arguments.model_fields), run, template)
+    described = {name: field.description or "" for name, field in arguments.model_fields.items()}
+    return Specification(described, run, template)
 
 
 TOOLS = (

@@ -263,7 +263,7 @@ async def test_calls_are_answered_in_the_order_they_were_made(
 async def test_a_run_that_never_ends_is_stopped_with_what_it_did(
     alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
-    model.extend([calls("add_task", {"title": "Again"}) for _ in range(20)])
+    model.extend([calls("add_task", {"title": f"Again {n}"}) for n in range(20)])
     turn = await chat(alice, "loop")
     assert len(turn["tool_calls"]) == 10
     assert "too many steps" in turn["response"]

@@ -127,7 +127,7 @@ async def _attempt(
         by = Exchanges(f"{turn.provider}/{turn.model}", turn.reasoning)
         named = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
         model = RunModel(named, place.free, turn.spending, by)
-        agent = create_agent(ToldModel(model, telling) if telling else model, tools)
+        agent = create_agent(ToldModel(model, telling) if telling else model, tools, turn)
         limit = end - asyncio.get_running_loop().time()
         try:
             answer = await run_agent(agent, context, turn, limit)

@@ -221,8 +221,27 @@ def _plain(tool: Tool) -> Tool:
     if not isinstance(tool, FunctionTool):
         return tool
     plain = copy.copy(tool)
+    plain.params_json_schema = _lax(tool.params_json_schema)
     plain.strict_json_schema = False
     return plain
+
+
+def _lax(schema: dict[str, Any]) -> dict[str, Any]:
+    """A strict schema as others have it: what may be null need not be there, and is never null."""
+    known = {name: _without_null(part) for name, part in schema.get("properties", {}).items()}
+    needed = [
+        name for name in schema.get("required", ()) if known[name] is schema["properties"][name]
+    ]
+    return {**schema, "properties": known, "required": needed}
+
+
+def _without_null(part: dict[str, Any]) -> dict[str, Any]:
+    """The same part where it takes no null."""
+    others = [each for each in part.get("anyOf", ()) if each.get("type") != "null"]
+    if len(others) == len(part.get("anyOf", ())):
+        return part
+    rest = {name: value for name, value in part.items() if name != "anyOf"}
+    return {**rest, **others[0]} if len(others) == 1 else {**rest, "anyOf": others}
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from agents import ItemHelpers, Model, ModelResponse, Usage
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from openai.types.responses import Response, ResponseOutputMessage
 
+from backend.agent.answers import is_only_a_call
 from backend.agent.events import Telling
 from backend.agent.models.run_model import ProviderError, RunModel
 
@@ -40,7 +41,9 @@ class ToldModel(Model):
         if whole is None:
             raise ProviderError("bad_answer")
         output = whole.output or items
-        telling.settle([_text(item) for item in output if isinstance(item, ResponseOutputMessage)])
+        texts = [_text(item) for item in output if isinstance(item, ResponseOutputMessage)]
+        # a call in words is never shown: the model is asked again
+        telling.settle([] if is_only_a_call("".join(texts), telling.names) else texts)
         return ModelResponse(output, usage=_usage(whole), response_id=whole.id)
 
     def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:

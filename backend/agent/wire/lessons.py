@@ -36,7 +36,7 @@ _REFUSED = re.compile(
 )
 _DROPPED = (
     "parallel_tool_calls", "stream_options", "reasoning_effort", "reasoning", "temperature",
-    "max_tokens", "verbosity", "store", "strict",
+    "max_tokens", "verbosity", "store", "strict", "tool_choice",
 )  # fmt: skip
 """Parameters that an answer does not depend on."""
 _LESSONS = [(re.compile(form, re.IGNORECASE | re.DOTALL), said) for form, said in _TOLD]
