@@ -18,6 +18,13 @@ _CALLED = (
     r"(?:(?:to=)?functions?\.|(?:call|calling|use|using|invoke|invoking|run|running|execute"
     r"|executing)\s+(?:the\s+)?(?:tool\s+|function\s+)?)?[`\"'*]*(?:functions?\.)?(?:{names})\b"
 )
+_OPENINGS = (
+    *("i'll", "i will", "let me", "let's", "please", "now", "next", "first", "then", "action"),
+    *("tool", "function", "call", "use", "using", "invok", "run", "execut"),
+)
+"""How the calls that `_CALLED` knows begin, in small letters."""
+_SOON = 100
+"""Characters within which they name their tool."""
 _NAMES = ("name", "tool", "tool_name", "function", "action")
 _GIVEN = ("arguments", "parameters", "args", "input", "action_input")
 
@@ -40,6 +47,16 @@ def is_only_a_call(text: str, names: Collection[str]) -> bool:
     rest = bare[found.end() :].lstrip("`\"'* ")
     plain = re.fullmatch("|".join(map(re.escape, names)), found[0].strip(" `\"'*\n"), re.IGNORECASE)
     return not plain or rest[:1] in ("", "(", "{", ":", "[") or rest.startswith("with")
+
+
+def may_become_a_call(text: str, names: Collection[str]) -> bool:
+    """Whether a text that is being written may turn out to be a call in words."""
+    begun = text.lstrip().lower()
+    if len(begun) > _SHORT or not any(
+        begun.startswith(word) or word.startswith(begun) for word in _OPENINGS
+    ):
+        return False
+    return len(begun) < _SOON or any(name in begun[:_SOON] for name in names)
 
 
 def _holds_a_call(text: str, names: Collection[str]) -> bool:

@@ -12,7 +12,7 @@ from agents import ItemHelpers, Model, ModelResponse, Usage
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from openai.types.responses import Response, ResponseOutputMessage
 
-from backend.agent.answers import is_only_a_call
+from backend.agent.answers import is_only_a_call, may_become_a_call
 from backend.agent.events import Telling
 from backend.agent.models.run_model import ProviderError, RunModel
 
@@ -28,12 +28,18 @@ class ToldModel(Model):
         telling = self._telling
         telling.begin_answer()
         items: list[TResponseOutputItem] = []
+        said, held = "", list[tuple[str, str]]()
         whole: Response | None = None
         # to its end, which its own last event is: so it closes itself
         async for event in self._model.stream_response(*args, **kwargs):
             match event.type:
                 case "response.output_text.delta":
-                    telling.hear(event.item_id, event.delta)
+                    said += event.delta
+                    held.append((event.item_id, event.delta))
+                    if not may_become_a_call(said, telling.names):
+                        for piece in held:
+                            telling.hear(*piece)
+                        held.clear()
                 case "response.output_item.done":
                     items.append(event.item)
                 case "response.completed":

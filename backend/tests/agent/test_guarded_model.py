@@ -1,16 +1,26 @@
 """A model that goes in circles has to answer, and a call in words is neither shown nor made."""
 
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import httpx
 import pytest
+from agents import RunConfig, Runner
 from agents.testing import ScriptedModel
 
 from backend.agent.answers import NOTHING_DONE, is_only_a_call
+from backend.agent.chat_agent import create_agent
+from backend.agent.events import Telling
+from backend.agent.models.run_model import RunModel
+from backend.agent.models.told_model import ToldModel
+from backend.agent.tools import create_tools_for_user
+from backend.database import Session
+from backend.journal.spending import Spending
 from backend.tests.conftest import Run
 from backend.tests.support.provider_wire import Answer, FunctionCall, Request
 from backend.tests.support.scripted_provider import ScriptedProvider
-from backend.tests.support.scripting import calls, given, says, together
+from backend.tests.support.scripting import calls, given, says, together, unsaved_turn
 from backend.tests.test_chat import chat
 
 NAMES = ("add_task", "list_tasks", "complete_task", "delete_task", "update_task")
@@ -162,3 +172,24 @@ async def test_without_strict_what_need_not_be_given_is_optional(
     assert required(first, "add_task") == ["title"]
     assert required(first, "update_task") == ["task_id"]
     assert required(first, "list_tasks") == []
+
+
+async def test_a_call_in_words_is_shown_to_no_viewer_either() -> None:
+    told: list[Any] = []
+    telling = Telling(told.append, NAMES)
+    turn = unsaved_turn()
+    words = ['{"name": "add_task", "arguments": {"title": "Milk"}}', "call add_task with Milk"]
+    model = ScriptedModel([says(words[0]), says("Added."), says(words[1]), says(words[0])])
+    for answer in ("Added.", NOTHING_DONE):
+        run = RunModel(model, nowhere, Spending())
+        agent = create_agent(
+            ToldModel(run, telling), create_tools_for_user("u", cast(Session, None), turn), turn
+        )
+        result = await Runner.run(agent, "Add milk", run_config=RunConfig(tracing_disabled=True))
+        assert telling.conclude(str(result.final_output)).endswith(answer)
+    assert "".join(part["say"] for part in told) == f"Added.\n\n{NOTHING_DONE}"
+
+
+@asynccontextmanager
+async def nowhere() -> AsyncIterator[None]:
+    yield
