@@ -64,11 +64,11 @@ async def _fill(address: str, token: str) -> None:
 
 
 async def _talk(page: Page) -> None:
-    for saying in SAYINGS:
+    answers = page.get_by_role("log").get_by_role("article", name="Assistant")
+    for number, saying in enumerate(SAYINGS):
         await page.get_by_label("Message", exact=True).fill(saying)
         await page.keyboard.press("Enter")
-        await page.get_by_role("button", name="Stop", exact=True).wait_for(state="hidden")
-        await page.get_by_role("button", name="Send", exact=True).wait_for()
+        await answers.nth(number).get_by_role("button", name="Regenerate").wait_for()
 
 
 async def _open(browser: Browser, look: Look, address: str) -> Page:
