@@ -80,8 +80,7 @@ class Watch:
         self.faults.append(str(error))
 
 
-@pytest.fixture
-def open_page(browser: Browser, address: str, shared_database_url: str) -> OpenPage:
+def _opens(browser: Browser, address: str, shared_database_url: str) -> OpenPage:
     @asynccontextmanager
     async def opened(
         user_id: str,
@@ -115,3 +114,18 @@ def open_page(browser: Browser, address: str, shared_database_url: str) -> OpenP
         assert not watch.faults
 
     return opened
+
+
+@pytest.fixture
+def open_page(browser: Browser, address: str, shared_database_url: str) -> OpenPage:
+    return _opens(browser, address, shared_database_url)
+
+
+@pytest.fixture
+async def open_approving_page(
+    browser: Browser, settings: Settings, model: ScriptedModel, shared_database_url: str
+) -> AsyncIterator[OpenPage]:
+    """The same, of a service whose deletions wait for the person's word."""
+    asking = settings.model_copy(update={"approval_tools": frozenset({"delete_task"})})
+    async with running(asking, model) as app, served(app) as address:
+        yield _opens(browser, address, shared_database_url)

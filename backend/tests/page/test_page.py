@@ -153,6 +153,37 @@ async def test_an_answer_that_changed_something_can_be_undone(
         await expect(page.get_by_text("Nothing to do yet.")).to_be_visible()
 
 
+async def test_a_call_that_waits_is_approved_or_declined_in_place(
+    open_approving_page: OpenPage, alice_id: str, alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    made = [await alice.post("/api/tasks", json={"title": title}) for title in ("One", "Two")]
+    deletes = [calls("delete_task", {"task_id": each.json()["id"]})[0] for each in made]
+    model.extend(
+        [
+            speech(then=deletes[0]).step,
+            speech("It is gone.").step,
+            speech(then=deletes[1]).step,
+            speech("It stays.").step,
+        ]
+    )
+    async with open_approving_page(alice_id) as page:
+        await say(page, "Delete one")
+        question = answers(page).get_by_role("group", name="A question")
+        await expect(question).to_contain_text("Delete a task?")
+        await expect(page.get_by_role("region", name="Open")).to_contain_text("One")
+
+        await question.get_by_role("button", name="Approve").click()
+
+        await expect(answers(page)).to_contain_text("It is gone.")
+        await expect(page.get_by_role("region", name="Open")).not_to_contain_text("One")
+
+        await say(page, "Delete two")
+        await question.get_by_role("button", name="Decline").click()
+
+        await expect(answers(page).last).to_contain_text("It stays.")
+        await expect(page.get_by_role("region", name="Open")).to_contain_text("Two")
+
+
 async def test_the_list_by_hand_and_in_another_tab(open_page: OpenPage, alice_id: str) -> None:
     async with open_page(alice_id, tabs=2) as page:
         other = page.context.pages[1]
