@@ -25,6 +25,23 @@ HEAD_MAX = 64 * 1024
 """Bytes of a request's line and header fields together, give or take one read of the socket."""
 
 
+class _Quiet:
+    """A transport on which a write after its end goes nowhere, where uvloop raises.
+
+    Between a client's reset and the word of it to the protocol an answer may be ready.
+    """
+
+    def __init__(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection, on which a client has `seconds` for a request's head and for its body.
 
@@ -43,7 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, transport))
+        super().connection_made(cast(asyncio.Transport, _Quiet(transport)))
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

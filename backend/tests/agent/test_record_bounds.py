@@ -42,8 +42,12 @@ async def test_lists_in_a_record_are_bounded_each_and_together(
     alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, sessions: Sessions, run: Run
 ) -> None:
     await tasks_with_notes(sessions, alice_id, 100, "n" * 1000)
-    ten: Step = together(*(calls("list_tasks") for _ in range(10)))
-    model.extend([*[ten] * 9, says("These.")])
+    # the same call in a later answer would be the last one with tools
+    asked: list[dict[str, Any]] = [{}, {"status": "all"}, {"status": "pending"}]
+    thirty: list[Step] = [
+        together(*(calls("list_tasks", each) for _ in range(30))) for each in asked
+    ]
+    model.extend([*thirty, says("These.")])
     turn = await chat(alice, "show them again and again")
     results = [call["result"] for call in turn["tool_calls"]]
     assert len(results) == 90
@@ -63,10 +67,13 @@ async def test_past_its_bytes_a_record_takes_no_more_calls(
 ) -> None:
     """Texts that JSON writes six times as long."""
     notes = "\x01" * 1000
-    ten: Step = together(
-        *(calls("add_task", {"title": f"{n}", "description": notes}) for n in range(10))
-    )
-    model.extend([*[ten] * 6, says("Done.")])
+    tens: list[Step] = [
+        together(
+            *(calls("add_task", {"title": f"{m}-{n}", "description": notes}) for n in range(10))
+        )
+        for m in range(6)
+    ]
+    model.extend([*tens, says("Done.")])
     turn = await chat(alice, "add them all")
     done = turn["tool_calls"]
     assert RECORD_MAX_BYTES < dumped(done) < RECORD_MAX_BYTES + 20_000

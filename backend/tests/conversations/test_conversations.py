@@ -61,6 +61,7 @@ async def test_an_empty_conversation_is_made_of_nothing(alice: httpx.AsyncClient
         "created_at": made["created_at"],
         "updated_at": made["updated_at"],
         "archived_at": None,
+        "origin": None,
     }
     assert await opened(alice, made["id"]) == {**made, "messages": [], "next": None}
 

@@ -193,6 +193,9 @@ async def test_a_table_that_is_set_and_not_there_is_said_at_the_start(
     assert len(problems()) == 1
 
 
+OUR_TABLES = "tasks, conversations, messages, people, spending, stream_log, chat_alembic_version"
+
+
 @asynccontextmanager
 async def role(url: str, *granted: str) -> AsyncIterator[str]:
     """The database's address for someone who may use our tables and has what is `granted`."""
@@ -200,7 +203,7 @@ async def role(url: str, *granted: str) -> AsyncIterator[str]:
     await execute(
         url,
         f"CREATE ROLE {name} LOGIN",
-        f"GRANT ALL ON tasks, conversations, messages, chat_alembic_version TO {name}",
+        f"GRANT ALL ON {OUR_TABLES} TO {name}",
         *(f"GRANT {each} TO {name}" for each in granted),
     )
     try:
