@@ -68,7 +68,8 @@ class McpEndpoint:
         request = Request(scope, receive)
         refuse_strangers(request, self._settings)
         try:
-            request.state.user_id = await authenticate(request, self._settings.mcp_url)
+            audience = _resource(request, self._settings)
+            request.state.user_id = await authenticate(request, audience)
         except InvalidSession as error:
             error.headers["WWW-Authenticate"] = _challenge(request, self._settings)
             raise
@@ -113,7 +114,8 @@ def _own_host(settings: Settings) -> str:
 
 def _resource(request: Request, settings: Settings) -> str:
     """The address of `/mcp` as clients know it, which is also the audience of their tokens."""
-    return settings.mcp_url or f"{request.url.scheme}://{request.headers['host']}{PATH}"
+    asked = f"{request.url.scheme}://{request.headers['host']}{PATH}"
+    return (settings.mcp_url or asked).rstrip("/")
 
 
 def _challenge(request: Request, settings: Settings) -> str:

@@ -19,6 +19,7 @@ REQUEST_HEADERS = (
     "MCP-Protocol-Version",
     "Mcp-Method",
     "Mcp-Name",
+    "Mcp-Session-Id",
     "X-Request-ID",
     "X-Timezone",
 )

@@ -172,6 +172,17 @@ async def test_a_token_that_was_made_for_mcp_is_good_there_alone(
             assert (await other.get("/api/tasks", headers=headers)).status_code == api, claims
 
 
+async def test_without_a_set_address_a_token_may_be_made_for_the_one_that_the_client_asks(
+    client: httpx.AsyncClient, run: Run, keys: KeyServer
+) -> None:
+    key = SigningKey()
+    keys.listed = [key.jwk]
+    async with run(client, **SERVED, better_auth_url=keys.address) as other:
+        for audience, status in [("http://test/mcp", 200), ("http://test.example/mcp", 401)]:
+            token = {"Authorization": f"Bearer {key.sign(keys.claims(aud=audience))}"}
+            assert (await post(other, "/mcp", LIST, **token)).status_code == status
+
+
 async def test_bad_sign_ins_count_here_as_everywhere(
     client: httpx.AsyncClient, run: Run, alice_id: str, shared_database_url: str
 ) -> None:
