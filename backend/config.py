@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -36,6 +37,7 @@ from backend.settings.providers import (
     usable,
 )
 from backend.settings.sign_in import SignInSettings
+from backend.settings.toolsets import Toolset, ToolsetName
 
 
 class SettingsError(StartFailure):
@@ -82,6 +84,8 @@ class Settings(LimitSettings, McpSettings, SignInSettings):
     anthropic_model: ModelName = "claude-sonnet-4-5"
     providers: Annotated[dict[ProviderName, Provider], NoDecode] = Field(default={})
     """Further providers by name, and what is different of a built-in one."""
+    toolsets: Annotated[dict[ToolsetName, Toolset], NoDecode] = Field(default={})
+    """MCP servers whose tools the assistant may use, by name."""
     default_provider: ProviderName | None = None
     """Whose first model answers where a conversation names none; None: OPENAI_MODEL."""
     ai_timeout_seconds: float = Field(default=30.0, gt=0, le=600)
@@ -158,16 +162,16 @@ class Settings(LimitSettings, McpSettings, SignInSettings):
                 )
         return value
 
-    @field_validator("providers", mode="before")
+    @field_validator("providers", "toolsets", mode="before")
     @classmethod
-    def _from_json(cls, value: object) -> object:
+    def _from_json(cls, value: object, info: ValidationInfo) -> object:
         if isinstance(value, str):
             try:
                 value = json.loads(value)
             except (ValueError, RecursionError):
-                raise ValueError("must be a JSON object of providers by name") from None
+                raise ValueError(f"must be a JSON object of {info.field_name} by name") from None
         if not isinstance(value, dict):
-            raise ValueError("must be a JSON object of providers by name")
+            raise ValueError(f"must be a JSON object of {info.field_name} by name")
         return {name: cls._with_key(name, entry) for name, entry in value.items()}
 
     @classmethod

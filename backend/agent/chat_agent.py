@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import json
+from collections.abc import Sequence
 
 from agents import (
     Agent,
@@ -63,11 +64,17 @@ _RUN = RunConfig(
 )
 
 
-def create_agent(model: Model, tools: list[Tool], turn: Turn) -> Agent[Turn]:
-    """A fresh agent for one run of `turn`; agents and tools are not safe to share between runs."""
+def create_agent(
+    model: Model, tools: list[Tool], turn: Turn, down: Sequence[str] = ()
+) -> Agent[Turn]:
+    """A fresh agent for one run of `turn`; agents and tools are not safe to share between runs.
+
+    `down` are the toolsets that are not there now.
+    """
+    note = f"\n\nNot available right now: the tools of {', '.join(down)}." if down else ""
     return Agent(
         name="todo-assistant",
-        instructions=INSTRUCTIONS,
+        instructions=INSTRUCTIONS + note,
         model=GuardedModel(model, turn),
         tools=tools,
         tool_use_behavior=_end_where_it_asks,

@@ -25,6 +25,9 @@ LIST_LEAST_BYTES = 2_000
 RECORD_MAX_BYTES = 512_000
 """Of a record, above which no more calls are made."""
 
+OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+"""The `error_code` of an outside call that was begun and of which no answer is known."""
+
 type Undo = list[dict[str, Any]]
 """What a call changed, as plain values; empty where all was so already."""
 
@@ -36,6 +39,8 @@ class ToolCall(TypedDict):
     args: dict[str, Any]
     result: dict[str, Any]
     undo: NotRequired[Undo]
+    outside: NotRequired[bool]
+    """Whether it may have changed something outside of our database."""
     reasoning: NotRequired[dict[str, Any]]
     said: NotRequired[str]
     """What the model said before it, since the call before, where that was streamed."""
@@ -102,6 +107,8 @@ def _call(entry: dict[str, Any]) -> ToolCall:
     undo = entry.get("undo")
     if isinstance(undo, list) and all(isinstance(change, dict) for change in undo):
         call["undo"] = undo
+    if entry.get("outside") is True:
+        call["outside"] = True
     if isinstance(reasoning := entry.get("reasoning"), dict):
         call["reasoning"] = reasoning
     if isinstance(entry.get("said"), str):
@@ -121,11 +128,20 @@ def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
 
 def changes(calls: list[ToolCall]) -> list[str]:
     """What the calls changed, each as a clause: `added task 42, Buy milk`."""
-    return [
-        f"{_VERBS[call['tool']]} task {result.get('task_id')}, {result.get('title')}"
-        for call in calls
-        if call["tool"] in _VERBS and (result := call["result"]).get("success") is True
-    ]
+    return [clause for call in calls if (clause := _clause(call))]
+
+
+def _clause(call: ToolCall) -> str:
+    tool, result = call["tool"], call["result"]
+    if call.get("outside") and result.get("error_code") == OUTCOME_UNKNOWN:
+        return f"started {tool}, outcome unknown"
+    if result.get("success") is not True:
+        return ""
+    if call.get("outside"):
+        return f"ran {tool}"
+    if tool not in _VERBS:
+        return ""
+    return f"{_VERBS[tool]} task {result.get('task_id')}, {result.get('title')}"
 
 
 def unfinished_answer(calls: list[ToolCall]) -> str:

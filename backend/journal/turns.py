@@ -251,7 +251,19 @@ async def record_call(session: Session, turn: Turn, call: ToolCall) -> None:
     Raises:
         TurnClosed: the turn is over or another attempt has begun; the change must not stay.
     """
-    calls = [*turn.calls, call]
+    await _journal(session, turn, [*turn.calls, call])
+
+
+async def rewrite_record(session: Session, turn: Turn) -> None:
+    """Write the turn's calls anew, after the result of one of them has become known.
+
+    Raises:
+        TurnClosed: as `record_call`; the result is then not on record.
+    """
+    await _journal(session, turn, turn.calls)
+
+
+async def _journal(session: Session, turn: Turn, calls: list[ToolCall]) -> None:
     values = written(turn, calls=dump_calls(calls), content=unfinished_answer(calls))
     if (await execute(session, statements.JOURNAL, values)).one_or_none() is None:
         raise TurnClosed

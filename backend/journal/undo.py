@@ -208,7 +208,8 @@ def _recorded_changes(calls: list[ToolCall]) -> list[_Change]:
 
     One that an earlier backend recorded does not say what it replaced.
     """
-    if any(changes([call]) and "undo" not in call for call in calls):
+    ours = [call for call in calls if not call.get("outside")]
+    if any(changes([call]) and "undo" not in call for call in ours):
         raise NothingToUndo
     recorded = chain.from_iterable(call.get("undo", []) for call in calls)
     try:

@@ -14,6 +14,7 @@ from backend.agent.decided import do_decided
 from backend.agent.models.catalog import Choice
 from backend.agent.models.run_model import TOO_LONG, ProviderError, RunModel
 from backend.agent.models.told_model import ToldModel
+from backend.agent.outside_tools import OutsideTools
 from backend.agent.tools import create_tools_for_user
 from backend.agent.wire.exchange import Exchanges
 from backend.conversations.approvals import is_to_do
@@ -124,10 +125,16 @@ async def _attempt(
     turn, telling = run.turn, run.telling
     async with open_session(runtime.sessions) as session:
         tools = create_tools_for_user(user_id, session, turn, telling)
+        down: list[str] = []
+        if runtime.toolsets:
+            async with place.free():
+                offered, down = await runtime.toolsets.offered()
+            outside = OutsideTools(runtime.toolsets, session, turn, telling, place.free)
+            tools += outside.bind(offered)
         by = Exchanges(f"{turn.provider}/{turn.model}", turn.reasoning)
         named = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
         model = RunModel(named, place.free, turn.spending, by)
-        agent = create_agent(ToldModel(model, telling) if telling else model, tools, turn)
+        agent = create_agent(ToldModel(model, telling) if telling else model, tools, turn, down)
         limit = end - asyncio.get_running_loop().time()
         try:
             answer = await run_agent(agent, context, turn, limit)

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from backend.agent.models.catalog import Providers
+from backend.agent.toolsets import Toolsets
 from backend.config import Settings
 from backend.database import Sessions
 from backend.turns.afterwork import Afterwork
@@ -24,3 +25,4 @@ class Runtime:
     live: Live
     places: asyncio.Semaphore
     afterwork: Afterwork
+    toolsets: Toolsets

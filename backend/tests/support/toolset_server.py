@@ -1,0 +1,78 @@
+"""Somebody else's MCP server, in this process: tools that do what a test has them do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp_types import (
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    TextContent,
+    Tool,
+    ToolAnnotations,
+)
+
+READS = ToolAnnotations(read_only_hint=True)
+REPEATS = ToolAnnotations(idempotent_hint=True)
+
+
+def tool(name: str, hints: ToolAnnotations | None = None, **more: Any) -> Tool:
+    schema = more.pop("input_schema", {"type": "object", "properties": {}})
+    return Tool(
+        name=name, description=f"Does {name}.", input_schema=schema, annotations=hints, **more
+    )
+
+
+class ToolsetServer:
+    """Answers calls with `answer`, which a test may change; notes each with its key."""
+
+    def __init__(self, tools: list[Tool]) -> None:
+        self.tools = tools
+        self.url = ""
+        self.asked: list[tuple[str, dict[str, Any], str | None]] = []
+        self.answer: Any = {"success": True}
+        self.arrived = asyncio.Event()
+        self.gate = asyncio.Event()
+        """Answers wait for it; set unless a test clears it."""
+        self.gate.set()
+
+    async def list_tools(self, _: Any, __: Any) -> ListToolsResult:
+        return ListToolsResult(tools=self.tools)
+
+    async def call_tool(
+        self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams
+    ) -> CallToolResult:
+        key: Any = dict(ctx.meta or {}).get("todo/idempotency-key")
+        self.asked.append((params.name, params.arguments or {}, key))
+        self.arrived.set()
+        await self.gate.wait()
+        if isinstance(self.answer, str):
+            return CallToolResult(content=[TextContent(type="text", text=self.answer)])
+        return CallToolResult(content=[], structured_content=self.answer)
+
+
+@asynccontextmanager
+async def serving_tools(*tools: Tool) -> AsyncIterator[ToolsetServer]:
+    """A server on the loopback, in this event loop."""
+    toolset = ToolsetServer([*tools])
+    server: Server[Any] = Server(
+        "others", on_list_tools=toolset.list_tools, on_call_tool=toolset.call_tool
+    )
+    app = server.streamable_http_app(json_response=True, stateless_http=True)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, log_level="critical")
+    serving = uvicorn.Server(config)
+    task = asyncio.create_task(serving.serve())
+    while not serving.started:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    toolset.url = f"http://127.0.0.1:{serving.servers[0].sockets[0].getsockname()[1]}/mcp"
+    try:
+        yield toolset
+    finally:
+        toolset.gate.set()
+        serving.should_exit = True
+        await task
