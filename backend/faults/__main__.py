@@ -22,7 +22,7 @@ from backend.faults.report import (
     say_progress,
 )
 from backend.faults.scenario import Scenario
-from backend.faults.seeds import STREAMED_FROM, scenario_of
+from backend.faults.seeds import APPROVED_FROM, STREAMED_FROM, scenario_of
 from backend.faults.suite import play_broken, play_scenarios
 
 BROKEN = {
@@ -43,6 +43,7 @@ def main() -> int:
     seeds = options.seed or [
         *range(options.first, options.first + options.count),
         *range(STREAMED_FROM, STREAMED_FROM + options.streamed),
+        *range(APPROVED_FROM, APPROVED_FROM + options.approved),
     ]
     return _play([scenario_of(seed) for seed in seeds], options)
 
@@ -54,6 +55,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--count", type=int, default=400, help="scenarios to play")
     parser.add_argument("--streamed", type=int, default=100, help="streamed ones, after these")
+    parser.add_argument("--approved", type=int, default=40, help="ones with approvals, after these")
     parser.add_argument("--first", type=int, default=1, help="the first one's seed")
     parser.add_argument("--minutes", type=float, default=15, help="time to play them in")
     parser.add_argument("--at-once", type=int, default=12, help="scenarios at a time")

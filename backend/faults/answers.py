@@ -45,7 +45,7 @@ def _message(
     yield from (f"{name}: {each}" for a in sent.attempts for each in _answer(a, sent, turns))
     if sent.key and len(turns) > 1:
         yield f"{name} has {len(turns)} turns under one key"
-    if len(turns) > 1 + _doubtful(sent, turns):
+    if len(turns) > 1 + _doubtful(sent, turns, scenario.resends):
         yield f"{name} was taken for {len(turns)} messages"
     if scenario.patient and sent.message.number == scenario.faults[0].message:
         yield from (f"{name}: {each}" for each in _healthy(sent, turns))
@@ -59,7 +59,7 @@ def _message(
         yield from (f"{name}: {each}" for each in _effect(sent, last))
 
 
-def _doubtful(sent: Sent, turns: list[Turn]) -> int:
+def _doubtful(sent: Sent, turns: list[Turn], resends: int) -> int:
     """How many turns more than one there may be.
 
     A server that dies with its answer in hand can tell nobody that it was not taken, and one
@@ -74,7 +74,7 @@ def _doubtful(sent: Sent, turns: list[Turn]) -> int:
         for each in sent.attempts
         if each.left
     )
-    return min(len(whole), died + missed) + _at_once(sent, turns) - 1
+    return min(len(whole), died + missed) * resends + _at_once(sent, turns) - 1
 
 
 def _at_once(sent: Sent, turns: list[Turn]) -> int:
@@ -104,10 +104,12 @@ def _answer(attempt: Attempt, sent: Sent, turns: list[Turn]) -> Iterator[str]:
     if attempt.status == 200:
         told = attempt.body["tool_calls"] or []
         stopped = bool(attempt.seen and attempt.seen.end == "abort")
+        in_one_piece = not attempt.seen or attempt.seen.pending  # which does not say it
         true = [
             turn
             for turn in turns
-            if (turn.answer["status"], turn.answer["stopped"]) == ("complete", stopped)
+            if turn.answer["status"] == "complete"
+            and (in_one_piece or turn.answer["stopped"] == stopped)
             and (stopped or turn.answer["content"] == attempt.body["response"])
             and shown(turn.calls) == told
             and turn.answer["conversation_id"] == attempt.body["conversation_id"]

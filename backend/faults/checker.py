@@ -138,7 +138,7 @@ def _readable(conversation: int, tables: Tables) -> Iterator[tuple[int, str, str
         calls = json.loads(row["tool_calls_json"] or "[]")
         told = row["content"] or row["status"] == "complete"
         honest = row["content"].startswith("I could not finish. Done so far: ")
-        if row["role"] == "user" or row["status"] == "complete" or (told and honest):
+        if row["role"] == "user" or row["status"] in ("complete", "waiting") or (told and honest):
             yield row["id"], row["role"], row["content"], shown(calls) or None
         elif told:
             yield row["id"], "dishonest", row["content"], None

@@ -143,11 +143,38 @@ class Client:
 
     async def _ask(self, replica: Replica, sent: Sent, attempt: Attempt) -> None:
         headers = self.headers | ({"Idempotency-Key": sent.key} if sent.key else {})
-        answer = await self.http.post(
-            f"{replica.address}/api/chat", json=sent.body, headers=headers
-        )
-        attempt.status, attempt.body = answer.status_code, answer.json()
+        body = sent.body | ({"approvals": True} if self.scenario.approves else {})
+        answer = await self.http.post(f"{replica.address}/api/chat", json=body, headers=headers)
+        status, said = answer.status_code, answer.json()
+        while status == 200 and said.get("approvals"):
+            status, said = await self._approve(sent, attempt, said)
+        attempt.status, attempt.body = status, said
         attempt.replayed = answer.headers.get("Idempotency-Replayed") == "true"
+
+    async def _approve(self, sent: Sent, attempt: Attempt, said: Any) -> tuple[int, Any]:
+        """Approve all that is asked, several times at once perhaps; status and body of one."""
+        asked = said["approvals"]
+        path = f"/api/messages/{said['message_id']}/approvals"
+        decisions = {"decisions": [{"id": each["id"], "approved": True} for each in asked]}
+        where = [
+            await self._choose(f"{asked} {number}", number)
+            for number in range(self.scenario.resends)
+        ]
+        answers = await asyncio.gather(
+            *(
+                self.http.post(f"{each.address}{path}", json=decisions, headers=self.headers)
+                for each in where
+            ),
+            return_exceptions=True,
+        )
+        answer = next((each for each in answers if isinstance(each, httpx.Response)), None)
+        if answer is None:
+            raise httpx.ReadError("no decision was answered")
+        self._say(sent.message, attempt, f"approved {len(asked)}: {answer.status_code}")
+        body = answer.json()
+        if answer.status_code == 200:
+            body |= {"response": body["content"], "message_id": body["id"]}
+        return answer.status_code, body
 
     async def _ask_streamed(self, replica: Replica, sent: Sent, attempt: Attempt) -> None:
         part = {"type": "text", "text": sent.message.text}
@@ -161,7 +188,10 @@ class Client:
             json={"id": self.chat, "message": message, "trigger": "submit-message"},
             headers=self.headers,
         )
-        attempt.status, attempt.body = attempt.seen.as_answer()
+        status, said = attempt.seen.as_answer()
+        while status == 200 and said.get("approvals"):
+            status, said = await self._approve(sent, attempt, said)
+        attempt.status, attempt.body = status, said
 
     async def answer_again(self, sent: Sent) -> Attempt:
         """Ask for what was answered, under its key, until it comes."""

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from backend.faults.checker import breaches, history_breaches
-from backend.faults.client import Client, NeverAnswered
+from backend.faults.client import Attempt, Client, NeverAnswered
 from backend.faults.fleet import Replica
 from backend.faults.injections import Faults
 from backend.faults.model import TOOLS
@@ -107,8 +107,9 @@ async def _send(client: Client, message: Message) -> None:
     """Send it; others look on."""
     sending = asyncio.create_task(client.send(message))
     await asyncio.sleep(0)  # it has begun
+    sent = client.sent[-1]
     onlookers = [
-        look_on(client, client.sent[-1], number) for number in range(client.scenario.viewers)
+        look_on(client, sent, number, sending.done) for number in range(client.scenario.viewers)
     ]
     await asyncio.gather(sending, *onlookers)
 
@@ -121,8 +122,13 @@ async def _replays(client: Client) -> AsyncIterator[str]:
         again = await client.answer_again(sent)
         if not (again.replayed or again.seen):
             yield f"message {sent.message.number}: its key was answered anew"
-        if again.body != sent.answered.body:
+        if _told(again) != _told(sent.answered):
             yield f"message {sent.message.number}: its key was answered in another way"
+
+
+def _told(attempt: Attempt) -> list[Any]:
+    """What an answer says, in whichever form it came."""
+    return [attempt.body.get(name) for name in ("conversation_id", "response", "tool_calls")]
 
 
 async def _look(client: Client, user_id: str, result: Result) -> Tables:

@@ -234,6 +234,7 @@ def environment(database_url: str, provider_url: str, run_limit: int) -> dict[st
         "AI_TIMEOUT_SECONDS": str(run_limit),
         # few, so that others can have them all
         "DATABASE_POOL_SIZE": "3" if run_limit == PATIENT_LIMIT else "10",
+        "APPROVAL_TOOLS": "complete_task,delete_task",  # asked of those alone who can answer
         "CHAT_CONCURRENCY": "1000",
         **dict.fromkeys(limits, "100000/minute"),
     }

@@ -1,6 +1,7 @@
 """Others than the one who asked: they look at a turn's stream, anywhere, and may stop it."""
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from time import time
 from typing import Any
@@ -14,11 +15,11 @@ LATE = 1.0
 """Seconds after which an onlooker comes, at the most."""
 
 
-async def look_on(client: Client, sent: Sent, number: int) -> None:
-    """Follow a turn until an end of it was seen; where the connection breaks, elsewhere."""
+async def look_on(client: Client, sent: Sent, number: int, over: Callable[[], bool]) -> None:
+    """Follow a turn until an end of it was seen, or all is over; after a break elsewhere."""
     random = Random(f"{sent.message.text} {number}")  # noqa: S311  # repeatable, not secret
     await asyncio.sleep(LATE * random.random())
-    while not (sent.views and sent.views[-1].end) and sent.answered is None:
+    while not (sent.views and sent.views[-1].end) and not over():
         replica = await client.stage.fleet.choose(random, client.stage.ordinary)
         seen = Seen(replica.name)
         sent.views.append(seen)

@@ -113,6 +113,8 @@ class Scenario:
     """How many times it is sent at once when it is sent again."""
     streamed: bool = False
     """The answer is streamed, to the AI SDK's client."""
+    approves: bool = False
+    """The person is asked before a task is completed or deleted, and approves."""
     viewers: int = 0
     """How many others look at each turn, anywhere."""
     patient: bool = False

@@ -16,8 +16,8 @@ from backend.faults.scenario import (
     Verb,
 )
 
-STREAMED_FROM = 1001
-"""The first seed whose scenario is streamed."""
+STREAMED_FROM, APPROVED_FROM = 1001, 2001
+"""The first seed whose scenario is streamed, and the first with approvals."""
 WIDE_EVERY = 11
 STARVED_EVERY = 25
 """How many scenarios have one that is felt by all, and one of starved leases, among them."""
@@ -101,14 +101,15 @@ _SECONDS = {
 
 
 def scenario_of(seed: int) -> Scenario:
-    """The scenario of a seed; from `STREAMED_FROM` on it is streamed."""
+    """The scenario of a seed."""
     random = Random(seed)  # noqa: S311  # repeatable, not secret
-    streamed = seed >= STREAMED_FROM
-    if seed % STARVED_EVERY == 0 and not streamed:
+    streamed, approves = STREAMED_FROM <= seed < APPROVED_FROM, seed >= APPROVED_FROM
+    if seed % STARVED_EVERY == 0 and seed < STREAMED_FROM:
         return starved(seed)
     errands = tuple(f"errand {seed}.{number}" for number in range(random.choice((0, 1, 2))))
     author = _Author(seed, random, errands)
-    crowd = random.random() < 0.25
+    # where approvals are asked for, a new message declines what is pending
+    crowd = random.random() < 0.25 and seed < STREAMED_FROM
     sizes = (1, random.randint(2, 4)) if crowd else (1,) * random.randint(1, 3)
     rounds = tuple(author.round(size) for size in sizes)
     together = random.random() < 0.4
@@ -125,13 +126,15 @@ def scenario_of(seed: int) -> Scenario:
         errands=errands,
         rounds=rounds,
         faults=tuple(faults),
-        keyed=crowd or streamed or random.random() < 0.35,
+        keyed=crowd or streamed or approves or random.random() < 0.35,
         attentive=random.random() < 0.4,
-        persistent=random.random() < 0.9,
+        persistent=random.random() < 0.9 or approves,
         together=together,
-        stubborn=random.random() < 0.4,
+        # what it asks for again behind an approval is another call
+        stubborn=random.random() < 0.4 and seed < STREAMED_FROM,
         resends=random.choice((1, 1, 1, 2, 3, 4)),
         streamed=streamed,
+        approves=approves,
         viewers=random.choice((0, 1, 2)) if streamed else 0,
     )
 

@@ -25,6 +25,8 @@ def _untrue(seen: Seen, turn: Turn) -> Iterator[str]:
     if any(call not in kept for call in told):
         yield f"a viewer at {seen.where} saw a call that is not on record"
     row = turn.answer
+    if seen.pending:  # it goes on, in the same message
+        return
     if seen.end == "finish" and (row["status"], row["stopped"]) != ("complete", False):
         yield f"a viewer at {seen.where} saw finish, and it is {row['status']}"
     if seen.end == "finish" and ("".join(seen.texts), told) != (row["content"], kept):

@@ -51,6 +51,16 @@ class Seen:
         ]
 
     @property
+    def pending(self) -> list[dict[str, str]]:
+        """What waits for the person at its end."""
+        done = {p["toolCallId"] for p in self.parts if p["type"].startswith("tool-output")}
+        return [
+            {"id": part["approvalId"]}
+            for part in self.parts
+            if part["type"] == "tool-approval-request" and part["toolCallId"] not in done
+        ]
+
+    @property
     def message_id(self) -> int | None:
         return next((int(p["messageId"]) for p in self.parts if p["type"] == "start"), None)
 
@@ -61,7 +71,8 @@ class Seen:
         if self.end in ("finish", "abort"):
             start = self.parts[0]["messageMetadata"]
             body = {"conversation_id": start["conversation_id"], "response": "".join(self.texts)}
-            return 200, body | {"tool_calls": self.calls or None}
+            asked = {"approvals": self.pending, "message_id": self.message_id}
+            return 200, body | {"tool_calls": self.calls or None} | asked
         if self.end == "error":
             error = next(p["data"] for p in self.parts if p["type"] == "data-error")
             return 409 if error["code"] in _CONFLICTS else 503, {"error": error}
