@@ -65,7 +65,7 @@ evals: install  ## Measure how well the assistant does with the provider that is
 shots: install  ## Take pictures of the page into .shots; KEEP=1 renews those of the README
 	.venv/bin/python -m backend.tests.page.shots $(if $(KEEP),--keep)
 
-faults: install  ## Break the service on purpose, 300 ways; SEED=n plays one again
+faults: install  ## Break the service on purpose, 540 ways; SEED=n plays one again
 	.venv/bin/python -m backend.faults $(if $(SEED),--seed $(SEED))
 	$(if $(SEED),,.venv/bin/python -m backend.faults --broken)
 
