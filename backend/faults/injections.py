@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, OperationalError
 from backend.faults.fleet import RUN_LIMIT, Replica
 from backend.faults.hangs import hang
 from backend.faults.postgres import Row, through_outages
-from backend.faults.scenario import PROVIDER, Fault, Kind, Message, Moment, Scenario
+from backend.faults.scenario import PROVIDER, WIDE, Fault, Kind, Message, Moment, Scenario
 from backend.faults.seeds import STARVED_EVERY
 from backend.faults.stage import Stage
 from backend.faults.starving import Write, starve
@@ -207,6 +207,11 @@ class Faults:
             return
         if fault.kind is Kind.KILL and replica.killed:
             return
+        if fault.kind in WIDE:
+            await self.stage.one_patient.acquire()
+            self._note(fault)
+            self._go_on(self._befall_all(fault, replica))
+            return
         self._note(fault)
         match fault.kind:
             case Kind.KILL:
@@ -229,10 +234,18 @@ class Faults:
                 await through_outages(self.stage.postgres.terminate_connections)
             case Kind.STALL:
                 await asyncio.sleep(STALL)
-            case Kind.RESTART:
-                await self.stage.postgres.restart()
             case _:
                 self._go_on(hang(fault, self.stage, replica, self.user_id, held_up))
+
+    async def _befall_all(self, fault: Fault, replica: Replica) -> None:
+        """What no lease outlasts may not happen while a patient run is played."""
+        try:
+            if fault.kind is Kind.RESTART:
+                await self.stage.postgres.restart()
+            else:
+                await hang(fault, self.stage, replica, self.user_id, 0)
+        finally:
+            self.stage.one_patient.release()
 
     async def _stop(self, replica: Replica) -> None:
         try:

@@ -30,4 +30,5 @@ class Stage:
     say: Say
     """Told what happens."""
     one_patient: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by a patient run, whose server nobody else must be in the way of."""
+    """Held by a patient run, whose server nobody else must be in the way of, and by what befalls
+    all."""

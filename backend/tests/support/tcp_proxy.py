@@ -188,7 +188,7 @@ async def _pass_on(link: Link, pieces: Queue[Piece], writer: StreamWriter) -> No
         due, data = piece
         await asyncio.sleep(max(0.0, due - loop.time()))
         await link.flowing.wait()
-        if not link.dropping:
+        if not (link.dropping or writer.is_closing()):
             writer.write(data)
             await writer.drain()
     await link.flowing.wait()
