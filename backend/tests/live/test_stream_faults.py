@@ -172,3 +172,24 @@ async def test_whoever_watches_a_turn_that_is_taken_up_elsewhere_has_to_come_aga
             with pytest.raises(httpx.RemoteProtocolError):
                 await elsewhere.rest()
             assert not elsewhere.done
+
+
+@pytest.mark.parametrize("api", ["responses", "chat_completions"])
+async def test_both_wire_formats_are_streamed_and_counted(
+    shared_database_url: str, alice_id: str, api: str
+) -> None:
+    token = await better_auth.sign_in(shared_database_url, alice_id)
+    add = Answer("Let me add it.", calls=(FunctionCall("add_task", '{"title": "Buy milk"}'),))
+    async with (
+        ScriptedProvider(add, Answer("Milk is on your list now.")) as provider,
+        serving(shared_database_url, provider.base_url, OPENAI_API=api) as server,
+        server.client(token) as client,
+        streaming(client, "POST", "/api/ui/chat", json=body("add milk")) as events,
+    ):
+        await events.rest()
+        assert said(events.seen) == ["Let me add it.", "Milk is on your list now."]
+        assert texts((await history(client))[-1]) == said(events.seen)
+        spent = "SELECT input_tokens, output_tokens FROM messages WHERE id = %s"
+        number = int(events.seen[0]["messageId"])
+        rows = await better_auth.execute(shared_database_url, spent, number)
+        assert rows == [(20, 10)]
