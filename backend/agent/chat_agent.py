@@ -28,6 +28,7 @@ from backend.agent.models.run_model import ProviderError
 from backend.agent.prompt import INSTRUCTIONS, empty_answer
 from backend.conversations.tool_calls import changes, strip_unstorable
 from backend.journal.turns import Turn
+from backend.visible import shows_something
 
 MAX_MODEL_CALLS = 10
 """Model calls of one run at the most; past it the run answers with what it has done."""
@@ -130,4 +131,4 @@ async def run_agent(agent: Agent[Turn], context: Context, turn: Turn, limit: flo
         # tools speak through the case above; what is left is an answer the SDK cannot take
         raise ProviderError("bad_answer") from error
     answer = strip_unstorable(str(result.final_output or "")).strip()
-    return answer or empty_answer(changes(turn.calls))
+    return answer if shows_something(answer) else empty_answer(changes(turn.calls))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from backend.conversations.parts import Part
 from backend.conversations.tool_calls import ToolCall, as_shown, strip_unstorable
+from backend.visible import shows_something
 
 _CALLED_AS = r"(?:to=)?(?:functions?\.)?"
 _MARKUP = r"<(?:[A-Za-z/|!?]|$)"
@@ -72,7 +73,8 @@ class Telling:
         self._held += strip_unstorable(text)
         if not self._answer:
             self._held = self._held.lstrip()
-        if clear := self._held[: self._clear()].rstrip():
+        clear = self._held[: self._clear()].rstrip()
+        if clear and (self._answer or shows_something(clear)):
             self._held = self._held[len(clear) :]
             self._tell_more(clear)
 
@@ -94,7 +96,8 @@ class Telling:
 
     def settle(self, texts: Sequence[str]) -> None:
         """The model's answer is whole, and these are the texts in it, mended."""
-        texts = [text for each in texts if (text := strip_unstorable(each).strip())]
+        stripped = (strip_unstorable(each).strip() for each in texts)
+        texts = list(filter(shows_something, stripped))
         whole, told = "\n\n".join(texts), "".join(self._answer)
         self._held = ""
         if not whole.startswith(told):

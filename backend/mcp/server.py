@@ -37,6 +37,7 @@ from backend.journal.outside import OutsideCall
 from backend.mcp.calls import IDEMPOTENCY_KEY, Result, call_tool
 from backend.mcp.tools import TOOLS
 from backend.mcp.words import INSTRUCTIONS, NAME, TITLE, VERSION
+from backend.visible import shows_something
 
 type Context = ServerRequestContext[Any, Request]
 
@@ -177,6 +178,6 @@ def client_name(ctx: Context) -> str:
     agent = _request(ctx).headers.get("user-agent", "").partition("/")[0]
     for name in (said and said.client_info.title, said and said.client_info.name, agent):
         kept = "".join(filter(str.isprintable, name or "")).strip()[:NAME_MAX].strip()
-        if kept:
+        if shows_something(kept):
             return kept
     return "MCP client"

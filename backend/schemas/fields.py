@@ -27,7 +27,7 @@ from backend.models import (
     TAGS_MAX,
     TITLE_MAX,
 )
-from backend.schemas.visible import visible
+from backend.visible import visible
 
 SEARCH_MAX = 200
 FAULTS_MAX = 20
@@ -128,6 +128,7 @@ MessageText = Annotated[
     str,
     Text(strip_whitespace=True, min_length=1, max_length=MESSAGE_MAX),
     AfterValidator(storable),
+    AfterValidator(visible),
 ]
 _DescriptionText = Annotated[str, Text(max_length=DESCRIPTION_MAX)]
 Description = Annotated[

@@ -212,7 +212,7 @@ async def test_an_identity_in_the_body_changes_nothing(
     assert turn["tool_calls"][0]["args"] == {"title": "Mine"}
 
 
-@pytest.mark.parametrize("said", ["", "   ", "\x00"])
+@pytest.mark.parametrize("said", ["", "   ", "\x00", "\u200b", " \u3164\n"])
 async def test_an_empty_answer_becomes_a_helpful_one(
     alice: httpx.AsyncClient, model: ScriptedModel, said: str
 ) -> None:

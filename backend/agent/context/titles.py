@@ -9,6 +9,7 @@ from agents import Model
 
 from backend.agent.context.writing import write
 from backend.agent.wire.texts import without_thinking
+from backend.visible import shows_something
 
 LENGTH = 60
 """Characters of a title at the most."""
@@ -70,7 +71,7 @@ def _unwrapped(text: str) -> str:
 def _clean(text: str) -> str:
     """One line of what can be seen, without quotes around it, cut at a word."""
     lines = [_visible(line) for line in text[: 4 * _TITLE_READS].splitlines()]
-    line = next(filter(None, lines), "")
+    line = next(filter(shows_something, lines), "")
     line = re.sub(r"(?i)^title: *", "", line).strip(_AROUND).removesuffix(".")
     if len(line) <= LENGTH:
         return line

@@ -15,6 +15,7 @@ from openai.types.responses import (
 
 from backend.agent.answers import from_the_record, is_only_a_call
 from backend.journal.turns import Turn
+from backend.visible import shows_something
 
 READS_MAX = 4
 """Answers of the model in a row that only look at the list, with nothing changed between them."""
@@ -89,7 +90,7 @@ class GuardedModel(Model):
     ) -> list[TResponseOutputItem]:
         """What of an answer is words; where that is nothing, what the record says."""
         text = _text(output)
-        if not text.strip() or is_only_a_call(text, names):
+        if not shows_something(text) or is_only_a_call(text, names):
             text = from_the_record(self._turn.calls)
         part = ResponseOutputText(type="output_text", text=text, annotations=[])
         return [

@@ -153,7 +153,7 @@ async def test_a_title_that_fails_is_made_by_rule_and_the_answer_stands(
         ("word " * 20, "word " * 11 + "word…"),
         ("x" * 100, "x" * 59 + "…"),
         ("\u202eevil\u202c", "evil"),
-        ("\u200b", "New conversation"),
+        ("\n\u3164\nAdd tea", "Add tea"),
         ("***", "New conversation"),
     ],
 )

@@ -26,6 +26,7 @@ FLOORS = (
         "text_search",
         "time_zones",
         "columns",
+        "visible",
     ),
     ("database", "postgres", "schemas"),
     ("auth", "identity", "rate_limiter", "limits", "web"),

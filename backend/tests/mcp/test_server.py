@@ -183,6 +183,7 @@ async def test_what_a_client_changes_stands_in_the_history_under_its_name_and_ca
         ("", "Claude-User/1.0 (+https://example.com)", "Claude-User"),
         ("IDE\n\x1b[31m of 'Robert'); --", "x/1", "IDE[31m of 'Robert'); --"),
         ("", "/", "MCP client"),
+        ("\u3164\u0301", "/", "MCP client"),
         ("n" * 5000, "x/1", "n" * 100),
     ],
 )

@@ -71,6 +71,22 @@ async def test_a_title_and_a_tag_must_show_something(unseen: str, alice: httpx.A
     assert await listed(alice) == [task]
 
 
+@pytest.mark.parametrize("unseen", UNSEEN.values(), ids=UNSEEN)
+async def test_a_message_must_show_something_on_each_way_in(
+    unseen: str, alice: httpx.AsyncClient
+) -> None:
+    part = {"type": "text", "text": unseen}
+    ui = {"id": "c1", "message": {"id": "m1", "role": "user", "parts": [part, part]}}
+    refused = (
+        await alice.post("/api/chat", json={"message": f" {unseen} "}),
+        await alice.post("/api/conversations/1/chat", json={"content": unseen}),
+        await alice.post("/api/messages/1/edit", json={"content": unseen}),
+        await alice.post("/api/ui/chat", json=ui),
+    )
+    assert [answer.status_code for answer in refused] == [422] * 4
+    assert (await alice.get("/api/conversations")).json()["conversations"] == []
+
+
 @pytest.mark.parametrize(
     "title", ["🏳️‍🌈", "ก็", "नि", "\u0e33", "…", "¶", "ﷺ", "\ue000", "\U0001fae9"]
 )

@@ -1,4 +1,7 @@
-"""Whether a text shows anything: a title that nobody sees cannot be asked for or clicked."""
+"""Whether a text shows anything.
+
+A title that nobody sees cannot be asked for or clicked, and a message of it says nothing.
+"""
 
 import unicodedata
 
@@ -25,12 +28,17 @@ def _never_drawn(code: int) -> bool:
     return ignored or 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
 
 
+def shows_something(text: str) -> bool:
+    """Whether any of it is seen: not where it is blank, or of marks with nothing to stand on."""
+    return any(map(shows, text))
+
+
 def visible(value: str) -> str:
     """`value`, if it shows something.
 
     Raises:
-        ValueError: it is made of what is not seen, or of marks with nothing to stand on.
+        ValueError: it does not.
     """
-    if any(map(shows, value)):
+    if shows_something(value):
         return value
     raise ValueError("must hold something that can be seen")
