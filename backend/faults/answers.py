@@ -2,16 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 
 from backend.faults.client import Attempt, Sent
 from backend.faults.model import TOOLS
 from backend.faults.scenario import Scenario, Verb
 from backend.faults.tables import Tables, Turn, shown
-
-AT_ONCE = 0.1
-"""Seconds between what a client sends at once, at the most."""
-ON_ITS_WAY = 0.3
-"""Seconds in which a busy server may not yet have seen that its client hung up."""
 
 
 def answer_breaches(scenario: Scenario, sent: list[Sent], tables: Tables) -> Iterator[str]:
@@ -63,18 +59,21 @@ def _doubtful(sent: Sent, turns: list[Turn], resends: int) -> int:
     """How many turns more than one there may be.
 
     A server that dies with its answer in hand can tell nobody that it was not taken, and one
-    whose client hangs up when the answer is on its way takes it for delivered. And what no
-    earlier attempt had begun are messages of their own, as many as are sent at the same moment.
+    whose client hangs up once the answer was handed to the socket takes it for delivered. What no
+    earlier attempt had begun are messages of their own, as many as are sent at the same moment;
+    and so is what is sent once another of them is answered, be it meant at the same moment.
     All else that was not taken is the same message when it comes again.
     """
     whole = [turn for turn in turns[:-1] if turn.answer["status"] == "complete"]
     died = sum(each.status is None and not each.left for each in sent.attempts)
     missed = sum(
-        any(turn.answer["ended"] < each.left + ON_ITS_WAY for turn in whole)
+        any(turn.answer["ended"] < each.left for turn in whole)
         for each in sent.attempts
         if each.left
     )
-    return min(len(whole), died + missed) * resends + _at_once(sent, turns) - 1
+    answered = min((each.heard for each in sent.attempts if each.status == 200), default=inf)
+    overtaken = sum(answered < each.sent < inf for each in sent.attempts)
+    return min(len(whole), died + missed) * resends + _at_once(sent, turns) - 1 + overtaken
 
 
 def _at_once(sent: Sent, turns: list[Turn]) -> int:
@@ -83,8 +82,8 @@ def _at_once(sent: Sent, turns: list[Turn]) -> int:
     before = [each for each in sent.attempts if each.sent <= begun]
     if sent.key or not before:
         return 1
-    latest = max(each.sent for each in before)
-    return sum(abs(each.sent - latest) < AT_ONCE for each in sent.attempts)
+    latest = max(each.round for each in before)
+    return sum(each.round == latest for each in sent.attempts)
 
 
 def _healthy(sent: Sent, turns: list[Turn]) -> Iterator[str]:

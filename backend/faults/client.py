@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from random import Random
 from time import perf_counter, time
 from typing import Any
@@ -32,13 +34,17 @@ class Attempt:
     """One sending of a message: the answer, or no status where the connection was lost."""
 
     replica: str
-    sent: float = field(default_factory=time)
-    """When, in seconds since 1970."""
+    round: int = 0
+    """Those of one round are sent at once."""
+    sent: float = inf
+    """When all of it was written to a connection, in seconds since 1970."""
+    heard: float = inf
+    """When its answer had come."""
     seconds: float = 0.0
     status: int | None = None
     body: Any = None
     left: float = 0.0
-    """When the client hung up, in seconds since 1970; 0 where it did not."""
+    """When the client had hung up; 0 where it did not."""
     late: bool = False
     """Nothing came within `PATIENCE`."""
     replayed: bool = False
@@ -98,8 +104,9 @@ class Client:
 
     async def _send_once(self, sent: Sent) -> bool:
         """Send it, several times at once perhaps if it is not the first time; whether to go on."""
-        first = not sent.attempts
-        sending = [self._attempt(sent) for _ in range(1 if first else self.scenario.resends)]
+        number = sent.attempts[-1].round + 1 if sent.attempts else 0
+        times = self.scenario.resends if number else 1
+        sending = [self._attempt(sent, number) for _ in range(times)]
         attempts = await asyncio.gather(*sending)
         for attempt in attempts:
             self._learn(attempt)
@@ -111,10 +118,10 @@ class Client:
         elif self.scenario.attentive and "conversation_id" in attempt.details:
             self.conversation_id = attempt.details["conversation_id"]
 
-    async def _attempt(self, sent: Sent) -> Attempt:
+    async def _attempt(self, sent: Sent, number: int) -> Attempt:
         message = sent.message
         replica = await self._choose(message.text, len(sent.attempts))
-        attempt = Attempt(replica.name)
+        attempt = Attempt(replica.name, number)
         sent.attempts.append(attempt)
         ask = self._ask_streamed if self.scenario.streamed else self._ask
         asking = asyncio.create_task(ask(replica, sent, attempt))
@@ -127,16 +134,18 @@ class Client:
         if leaving.done():
             if self.faults.leaving[message.number] is leave:
                 self.faults.leaving[message.number] = asyncio.Event()
-            attempt.left = 0.0 if asking.done() else time()
             asking.cancel()
         leaving.cancel()
         try:
             await asking
         except (httpx.HTTPError, asyncio.CancelledError) as error:
             attempt.late = isinstance(error, httpx.TimeoutException)
+            if isinstance(error, asyncio.CancelledError):
+                await asyncio.sleep(0)  # what was closed is closed then
+                attempt.left = time()
             self._say(message, attempt, f"lost: {type(error).__name__}")
         else:
-            attempt.left = 0.0
+            attempt.heard = time()
             self._say(message, attempt, _gist(attempt))
         attempt.seconds = perf_counter() - started
         return attempt
@@ -144,7 +153,12 @@ class Client:
     async def _ask(self, replica: Replica, sent: Sent, attempt: Attempt) -> None:
         headers = self.headers | ({"Idempotency-Key": sent.key} if sent.key else {})
         body = sent.body | ({"approvals": True} if self.scenario.approves else {})
-        answer = await self.http.post(f"{replica.address}/api/chat", json=body, headers=headers)
+        answer = await self.http.post(
+            f"{replica.address}/api/chat",
+            json=body,
+            headers=headers,
+            extensions={"trace": partial(_note_written, attempt)},
+        )
         status, said = answer.status_code, answer.json()
         while status == 200 and said.get("approvals"):
             status, said = await self._approve(sent, attempt, said)
@@ -244,6 +258,11 @@ class Client:
                 return answer
             await asyncio.sleep(PAUSE)
         raise NeverAnswered(f"{method} {path}")
+
+
+async def _note_written(attempt: Attempt, event: str, _: object) -> None:
+    if event == "http11.send_request_body.complete":
+        attempt.sent = time()
 
 
 def _gist(attempt: Attempt) -> str:
