@@ -45,6 +45,8 @@ class Known:
     """Message and attempt of the runs of this process."""
     untaken: Callable[[], list[int]] = list
     """Messages whose answer nobody here waits for any more, whatever their rows say yet."""
+    taken: Callable[[], list[int]] = list
+    """Messages whose answer was handed over before this request came, likewise."""
     leases: dict[tuple[int, int], datetime] = field(default_factory=dict)
     """The first lease seen of each run; a later one proves that its process lives."""
 
@@ -72,7 +74,8 @@ FORGET_KEY = text("UPDATE messages SET idempotency_key = NULL WHERE id = :messag
 def _find_twin(place: str) -> TextClause:
     """The turn of the same text in a place, if it has failed, runs, or reached nobody.
 
-    What came before its answer was there, `waited` seconds ago, was not said after it.
+    What came, `waited` seconds before the transaction began, before that answer was handed over
+    was not said after it.
     """
     return text(f"""
         SELECT {_FOUND}
@@ -87,7 +90,8 @@ def _find_twin(place: str) -> TextClause:
             m.status <> 'complete' AND m.status <> 'waiting' AND coalesce(m.ended_at, m.lease_until)
               > clock_timestamp() - interval '{RETRY_WINDOW.total_seconds():g} s'
             OR m.status IN ('complete', 'waiting') AND m.repeats_until
-              > statement_timestamp() - make_interval(secs => :waited)
+              > transaction_timestamp() - make_interval(secs => :waited)
+              AND NOT m.id = ANY(CAST(:taken AS bigint[]))
             OR m.status = 'complete' AND m.id = ANY(CAST(:untaken AS bigint[]))
           )
           AND NOT EXISTS (
@@ -122,7 +126,8 @@ async def begin_or_resume(
     """Begin the turn that `request` means, or say why it need not, or cannot yet, be run.
 
     The session has locked the user: each message finds what the one before began.
-    `waited` is for how many seconds the request has been here. Without a key the same text joins
+    `waited` is for how many seconds the request has been here; the session has a connection by
+    then, since its transaction's start stands for now. Without a key the same text joins
     a turn that is run again, or that nobody waits for. Of another that seems to run, only proof
     of death makes it a retry of that, and only proof of life a message of its own.
 
@@ -216,6 +221,7 @@ async def _twin(
         "text": request.text,
         "waited": waited,
         "untaken": known.untaken(),
+        "taken": known.taken(),
     }
     statement = _FIND_TWIN_ALONE
     if request.conversation_id is not None:

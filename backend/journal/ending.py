@@ -92,7 +92,7 @@ async def mark_untaken(session: Session, message_id: int, attempt: int) -> None:
     await execute(session, statements.UNTAKEN, values)
 
 
-async def mark_taken(session: Session, message_id: int, attempt: int) -> None:
-    """Take back `mark_untaken`: what is said again from now on is done again."""
-    values = {"message": message_id, "attempt": attempt}
+async def mark_taken(session: Session, message_id: int, attempt: int, ago: float) -> None:
+    """Take back `mark_untaken`: what was said again from `ago` seconds ago on is done again."""
+    values = {"message": message_id, "attempt": attempt, "ago": ago}
     await execute(session, statements.TAKEN, values)

@@ -15,6 +15,7 @@ RETRY_WINDOW = timedelta(minutes=10)
 
 _LEASE_END = f"clock_timestamp() + interval '{LEASE.total_seconds():g} s'"
 _WINDOW_END = f"clock_timestamp() + interval '{RETRY_WINDOW.total_seconds():g} s'"
+_UNTAKEN_UNTIL = f"CASE WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END} END"
 _OPENED = "id, message_count, title, provider, model, context_from, summary, summary_to"
 _SPENT = """
     provider = :provider, model = :model,
@@ -136,10 +137,7 @@ WAIT = text(f"""
       UPDATE messages
       SET status = 'waiting', content = :content, approvals_json = :approvals, lease_until = NULL,
           ended_at = clock_timestamp(), {_SPENT},
-          repeats_until = CASE
-            WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END}
-            WHEN attempt > 1 THEN clock_timestamp()
-          END
+          repeats_until = {_UNTAKEN_UNTIL}
       WHERE id = :message AND attempt = :attempt AND status IN ('running', 'waiting')
       RETURNING id AS message_id, user_id, created_at
     ),
@@ -157,7 +155,7 @@ LOCK_ANSWER = text("""
     SELECT m.id, m.conversation_id, m.attempt, m.status, m.created_at, m.lease_until, m.content,
            m.tool_calls_json, m.approvals_json, m.replaced_json, m.undone_at, m.reply_to,
            m.stopped_at IS NOT NULL AS stopped, m.repeats_until IS NOT NULL AS repeats,
-           m.repeats_until > statement_timestamp() - make_interval(secs => :waited) AS untaken,
+           m.repeats_until > transaction_timestamp() - make_interval(secs => :waited) AS untaken,
            m.status = 'running'
              AND coalesce(m.lease_until, m.created_at) < clock_timestamp() AS dead,
            m.status = 'waiting' AND m.ended_at < clock_timestamp() - interval '24 h' AS expired,
@@ -215,12 +213,7 @@ def _finish(mark: str) -> TextClause:
     """)
 
 
-FINISH = _finish(f"""
-    repeats_until = CASE
-      WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END}
-      WHEN attempt > 1 THEN clock_timestamp()
-    END
-""")
+FINISH = _finish(f"repeats_until = {_UNTAKEN_UNTIL}")
 STOP = _finish("stopped_at = clock_timestamp(), repeats_until = NULL")
 """What was said by then is the answer; the same text is a message of its own."""
 FAIL = text(f"""
@@ -245,8 +238,8 @@ UNTAKEN = text(f"""
     WHERE id = :message AND attempt = :attempt AND status <> 'failed'
 """)
 TAKEN = text("""
-    UPDATE messages SET repeats_until = clock_timestamp()
-    WHERE id = :message AND attempt = :attempt AND status = 'complete'
+    UPDATE messages SET repeats_until = clock_timestamp() - make_interval(secs => :ago)
+    WHERE id = :message AND attempt = :attempt AND status IN ('complete', 'waiting')
 """)
 RENEW = text(f"""
     UPDATE messages SET lease_until = {_LEASE_END}

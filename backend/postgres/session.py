@@ -67,8 +67,19 @@ class Session:
         self._autocommit = autocommit
         self._seconds = seconds
         self._held: Connection | None = None
-        """Where a transaction is open."""
+        """Where a transaction is open, or about to be."""
+        self._unused = False
+        """Whether nothing was sent yet on what is held."""
         self._ahead: list[Ahead] = []
+
+    async def ready(self) -> None:
+        """Take a connection now, so that the next flight starts at once.
+
+        Raises what `Pool.take` does.
+        """
+        if self._held is None:
+            self._held = await self._pool.take()
+            self._unused = True
 
     async def execute(
         self, statement: Executable, values: Mapping[str, object] = NO_VALUES
@@ -104,8 +115,9 @@ class Session:
     async def _fly(self, asked: list[Asked], commit: bool) -> list[Result]:
         fresh = False
         while True:
-            begins = self._held is None
+            begins = self._held is None or self._unused
             connection = self._held or await self._pool.take(fresh=fresh)
+            self._unused = False
             self._held = connection
             try:
                 return await self._send(connection, asked, begins, commit)

@@ -20,7 +20,7 @@ class AnswerRoute(SignedInRoute):
         handle = super().get_route_handler()
 
         async def handle_watched(request: Request) -> Response:
-            client = request.state.client = Client(request.receive)
+            client = request.state.client = Client(request)
             try:
                 return Handed(await handle(request), client)
             except BaseException:

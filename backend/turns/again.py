@@ -121,6 +121,7 @@ async def _look(
     runtime: Runtime, user_id: str, look: Look, zone: str | None, joined: tuple[int, int] | None
 ) -> tuple[Turn, Asked, str] | Answer | Busy:
     async with runtime.sessions.begin() as session:
+        await session.ready()
         begun = await look(session, joined)
         if isinstance(begun, tuple):
             return *begun, await read_day(session, user_id, begun[0], zone)

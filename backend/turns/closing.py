@@ -113,10 +113,18 @@ async def _close_failed(
     raise error
 
 
+def _is_untaken(run: Run) -> bool:
+    """Whether the same text means this turn until its answer is handed over.
+
+    One that is run again may have been asked for several times by now.
+    """
+    return run.untaken or run.turn.attempt > 1
+
+
 async def _finish(
     runtime: Runtime, run: Run, request: TurnRequest, end: Ended, session: Session
 ) -> Answer:
-    turn, untaken = run.turn, run.untaken
+    turn, untaken = run.turn, _is_untaken(run)
     title = runtime.afterwork.title_by_rule(turn, end.context, request.text)
     await finish_turn(session, turn, end.response, title, untaken=untaken)
     runtime.runs.release(run)
@@ -125,7 +133,7 @@ async def _finish(
 
 
 async def _wait(runtime: Runtime, run: Run, session: Session) -> Answer:
-    untaken = run.untaken
+    untaken = _is_untaken(run)
     said = await wait_for_person(session, run.turn, untaken=untaken)
     runtime.runs.release(run)
     answer = _answer(run, said, run.turn.calls, untaken=untaken, status=MessageStatus.WAITING)
@@ -232,10 +240,16 @@ async def note_untaken(runtime: Runtime, message_id: int, attempt: int) -> None:
 async def settle(runtime: Runtime, answer: Answer, taken: bool) -> None:
     """Have the row say whether `answer` was taken, where it says otherwise."""
     if taken and answer.untaken:
-        write = partial(mark_taken, message_id=answer.message_id, attempt=answer.attempt)
-        await _write(runtime, write, OUTAGE_PAUSES)
+        with runtime.runs.handed(answer.message_id) as handed:
+            await _write(runtime, partial(_mark_taken, answer, handed), OUTAGE_PAUSES)
     elif not taken and not answer.untaken:
         await note_untaken(runtime, answer.message_id, answer.attempt)
+
+
+async def _mark_taken(answer: Answer, handed: float, session: Session) -> None:
+    await session.ready()
+    ago = asyncio.get_running_loop().time() - handed
+    await mark_taken(session, answer.message_id, answer.attempt, ago)
 
 
 def _fields(turn: Turn) -> dict[str, int]:

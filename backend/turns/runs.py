@@ -6,8 +6,8 @@ run or to take it up.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from backend.agent.events import Telling
@@ -124,6 +124,7 @@ class Runs:
         """Set while there is one."""
         self._held: dict[tuple[int, int], Run] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._handed: dict[int, float] = {}
 
     def hold(self, run: Run) -> None:
         """Count `run` among those whose leases are renewed, until `release`."""
@@ -146,6 +147,20 @@ class Runs:
     def untaken(self) -> list[int]:
         """The rows whose answer nobody here waits for any more."""
         return [run.turn.message_id for run in self._held.values() if run.untaken]
+
+    @contextmanager
+    def handed(self, message_id: int) -> Iterator[float]:
+        """An answer was handed over now, by the loop's clock; its row says so after the block."""
+        now = asyncio.get_running_loop().time()
+        self._handed[message_id] = now
+        try:
+            yield now
+        finally:
+            self._handed.pop(message_id, None)
+
+    def taken_before(self, came: float) -> list[int]:
+        """The rows that do not say yet that their answer was handed over before `came`."""
+        return [message_id for message_id, handed in self._handed.items() if handed < came]
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something to its end in a task of the process."""

@@ -91,7 +91,7 @@ class Stream:
         self.close()
         channel = self.viewer.channel
         ended = channel.ended
-        if ended is None or ended.status != MessageStatus.COMPLETE or ended.stopped:
+        if ended is None or ended.status == MessageStatus.FAILED or ended.stopped:
             return
         if taken or self._run is not None:
             answer = Answer(

@@ -89,14 +89,15 @@ async def _begin(
         # what may be a retry is settled when the twin's lease is renewed or lapses
         patience = max(patience, 2 * LEASE.total_seconds())
     deadline = asyncio.get_running_loop().time() + patience
-    known = Known(runtime.runs.held(), runtime.runs.untaken)
+    taken = partial(runtime.runs.taken_before, client.came)
+    known = Known(runtime.runs.held(), runtime.runs.untaken, taken)
     refused = False
     while True:
         looked = asyncio.get_running_loop().time()
         busy = None
         try:
             begun = await begin_run(
-                runtime, place, user_id, request, known, client.waited, streamed=streamed
+                runtime, place, user_id, request, known, client, streamed=streamed
             )
             if not isinstance(begun, Busy) or (streamed and begun.joined):
                 return begun
@@ -132,7 +133,7 @@ async def begin_run(
     user_id: str,
     request: TurnRequest,
     known: Known,
-    waited: float,
+    client: Client,
     *,
     streamed: bool = False,
 ) -> Run | Answer | Busy:
@@ -141,7 +142,7 @@ async def begin_run(
     Between the commit that begins a turn and its run nothing can cut us off. The run takes over
     `place`.
     """
-    look = _look(runtime, user_id, request, known, waited)
+    look = _look(runtime, user_id, request, known, client)
     begun = await to_its_end(look, then_strike=True)
     if not isinstance(begun, tuple):
         return begun
@@ -149,12 +150,13 @@ async def begin_run(
 
 
 async def _look(
-    runtime: Runtime, user_id: str, request: TurnRequest, known: Known, waited: float
+    runtime: Runtime, user_id: str, request: TurnRequest, known: Known, client: Client
 ) -> tuple[Turn, str] | Answer | Busy:
     """What `begin_or_resume` says, and with a turn the day's context, in one transaction."""
     settings = runtime.settings
     now = utc_now()
     async with runtime.sessions.begin() as session:
+        await session.ready()
         lock_user(session, user_id)
         listed = ask_open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, request.zone)
         begun = await begin_or_resume(
@@ -168,7 +170,7 @@ async def _look(
                 settings.daily_cost_budget,
             ),
             known=known,
-            waited=waited,
+            waited=client.waited,
         )
         if not isinstance(begun, Turn):
             return begun

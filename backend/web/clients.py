@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -16,19 +17,25 @@ type Settle = Callable[[bool], Awaitable[None]]
 
 
 class Client:
-    """The client of one request, watched from when its body has been read."""
+    """The client of one request, watched from when its body has been read.
 
-    def __init__(self, receive: Receive) -> None:
-        self.came = asyncio.get_running_loop().time()
+    When it came and whether it has left is what its connection says, if that is one of
+    `backend.web.protocol`.
+    """
+
+    def __init__(self, request: Request) -> None:
+        told = request.scope.get("state", {})
+        self.came: float = told.get("came", asyncio.get_running_loop().time())
         self.left = False
-        self._receive = receive
+        self._has_left: Callable[[], bool] = told.get("has_left", lambda: False)
+        self._receive = request.receive
         self._watching: asyncio.Task[None] | None = None
         self._when_left: list[Callable[[], None]] = []
         self._settle: Settle | None = None
 
     @property
     def waited(self) -> float:
-        """Seconds since its request came."""
+        """Seconds since its request came to our socket."""
         return asyncio.get_running_loop().time() - self.came
 
     def when_left(self, tell: Callable[[], None]) -> None:
@@ -62,7 +69,9 @@ class Client:
         Nothing can happen between this and what is called next: `receive` is taken to its first
         wait, and no further.
         """
-        if not self.left and _at_once(self._receive()) == {"type": "http.disconnect"}:
+        if self.left:
+            return
+        if self._has_left() or _at_once(self._receive()) == {"type": "http.disconnect"}:
             self._note_left()
 
     async def let_go(self, taken: bool) -> None:

@@ -18,6 +18,7 @@ from backend.web.envelope import error_response
 from backend.web.logs import request_id
 from backend.web.middleware import FIELDS_MAX, SECURITY_HEADERS
 from backend.web.refusals import HeadTooLarge, MalformedRequest, RequestRefused, RequestTooSlow
+from backend.web.sockets import has_closed, quiet_for
 
 logger = logging.getLogger("backend.access")
 
@@ -82,6 +83,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._start_timer()
         super().on_message_begin()
+        # for `backend.web.clients`: what the app sees of it itself, it sees late
+        connection = self.transport.get_extra_info("socket")
+        self.scope["state"] |= {
+            "came": self.loop.time() - quiet_for(connection),
+            "has_left": functools.partial(has_closed, connection),
+        }
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= FIELDS_MAX:

@@ -5,6 +5,7 @@ Real servers and raw sockets: what a client's leaving looks like is a matter of 
 
 import asyncio
 import json
+import signal
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ from backend.tests.support.provider_wire import Hang, Request, Step
 from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.servers import Server, serving
-from backend.tests.support.wire import opened, with_length
+from backend.tests.support.wire import opened, parsed, with_length
 from backend.tests.test_chat import chat, messages_of
 
 
@@ -74,13 +75,17 @@ class Person:
         """Send a message at the first replica, until its task is there; the connection."""
         self.stage.thinking.clear()
         self.stage.go_on.clear()
+        _, writer = await self.send(self.stage.one, body)
+        await self.stage.thinking.wait()
+        return writer
+
+    async def send(self, server: Server, body: dict[str, Any]) -> tuple[StreamReader, StreamWriter]:
         data = json.dumps(body).encode()
         fields = f"Authorization: Bearer {self.token}", "Content-Type: application/json"
-        connection = await opened(self.stage.one.address)
+        connection = await opened(server.address)
         self.lost.append(connection)  # or it would be closed when it is collected
         connection[1].write(with_length("POST /api/chat HTTP/1.1", *fields, body=data))
-        await self.stage.thinking.wait()
-        return connection[1]
+        return connection
 
     async def rows(self) -> list[tuple[str, bool]]:
         """Status of each answer, oldest first, and whether it is known to have reached nobody."""
@@ -118,10 +123,10 @@ def leave(writer: StreamWriter, how: str) -> None:
         writer.transport.abort()
 
 
-async def is_waited_for(url: str) -> bool:
-    """Whether somebody waits for a lock."""
+async def is_waited_for(url: str, by: int = 1) -> bool:
+    """Whether so many wait for a lock."""
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return await better_auth.execute(url, waits) != [(0,)]
+    return await better_auth.execute(url, waits) == [(by,)]
 
 
 async def tasks_of(client: httpx.AsyncClient) -> int:
@@ -192,6 +197,58 @@ async def test_those_who_join_get_the_one_answer_whoever_of_them_leaves(on: Stag
             answers = await asyncio.gather(*joining)
             assert len({answer["conversation_id"] for answer in answers}) == 1
             assert await tasks_of(one) == 1
+
+
+async def test_a_resend_that_a_server_took_up_late_came_before_the_answer_was_given(
+    on: Stage,
+) -> None:
+    """It lies at a socket of a server that stands still, while another one is answered."""
+    async with person(on, "alice") as alice, on.one.client(alice.token) as client:
+        leave(await alice.begin({"message": "Add milk"}), "cut")
+        on.go_on.set()
+        await alice.until(("complete", True))
+        on.two.process.send_signal(signal.SIGSTOP)
+        try:
+            reader, _ = await alice.send(on.two, {"message": "Add milk"})
+            await chat(client, "Add milk")
+            await alice.until(("complete", False))
+        finally:
+            on.two.process.send_signal(signal.SIGCONT)
+        answer = parsed(await reader.read())
+        assert answer.headers["idempotency-replayed"] == "true"
+        assert await tasks_of(client) == 1
+        # what is said once it was answered is done again
+        await chat(client, "Add milk")
+        assert await tasks_of(client) == 2
+
+
+async def test_a_resend_that_comes_while_an_answer_is_being_saved_is_the_same_message(
+    on: Stage,
+) -> None:
+    """The end of the second attempt is held up by a lock on the conversation."""
+    async with (
+        person(on, "alice") as alice,
+        on.two.client(alice.token) as client,
+        on.one.client(alice.token) as another,
+    ):
+        leave(await alice.begin({"message": "Add milk"}), "cut")
+        await alice.until(("running", True))
+        lapse = "UPDATE messages SET lease_until = clock_timestamp(), attempt = attempt + 1"
+        await better_auth.execute(on.url, f"{lapse} WHERE user_id = %s", alice.user_id)
+        on.thinking.clear()
+        taking_up = asyncio.create_task(chat(client, "Add milk"))
+        await on.thinking.wait()
+        async with await AsyncConnection.connect(on.url) as locking:
+            lock = "SELECT id FROM conversations WHERE user_id = %s FOR UPDATE"
+            await locking.execute(lock, [alice.user_id])
+            on.go_on.set()
+            await until(partial(is_waited_for, on.url), limit=30)
+            again = asyncio.create_task(chat(another, "Add milk"))
+            await until(partial(is_waited_for, on.url, by=2), limit=30)
+        assert (await again)["conversation_id"] == (await taking_up)["conversation_id"]
+        assert await tasks_of(client) == 1
+        await chat(client, "Add milk")
+        assert await tasks_of(client) == 2
 
 
 async def test_another_text_another_place_and_another_person_are_no_repeat(
