@@ -5,6 +5,9 @@
     ├── NotFound                  404
     │   ├── ConversationNotFound       CONVERSATION_NOT_FOUND
     │   ├── TaskNotFound               TASK_NOT_FOUND
+    │   ├── StepNotFound               STEP_NOT_FOUND
+    │   ├── ProjectNotFound            PROJECT_NOT_FOUND
+    │   ├── FeedNotFound               FEED_NOT_FOUND
     │   └── MessageNotFound            MESSAGE_NOT_FOUND
     ├── Conflict                  409
     │   ├── TurnInProgress             TURN_IN_PROGRESS
@@ -93,6 +96,21 @@ class ConversationNotFound(NotFound):
 class TaskNotFound(NotFound):
     code = "TASK_NOT_FOUND"
     message = "Task not found"
+
+
+class StepNotFound(NotFound):
+    code = "STEP_NOT_FOUND"
+    message = "Step not found"
+
+
+class ProjectNotFound(NotFound):
+    code = "PROJECT_NOT_FOUND"
+    message = "Project not found"
+
+
+class FeedNotFound(NotFound):
+    code = "FEED_NOT_FOUND"
+    message = "There is no such calendar."
 
 
 class MessageNotFound(NotFound):

@@ -35,6 +35,8 @@ from backend.routes import (
     health,
     messages,
     models,
+    projects,
+    steps,
     tasks,
     ui_chat,
     usage,
@@ -61,6 +63,12 @@ logger = logging.getLogger(__name__)
 
 EMBEDDED_DATA = Path(".data", "postgres")
 """Where the embedded Postgres keeps its data: in the folder that the service is started in."""
+
+
+_PARTS = (
+    *(account, chat, ui_chat, conversations, messages, models),
+    *(steps, tasks, projects, usage, health, docs),
+)
 
 
 def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
@@ -106,18 +114,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     app.state.api_pages = docs.prepare_api_pages(app)
     install_error_handlers(app)
     install_allow_header(app)
-    for part in (
-        account,
-        chat,
-        ui_chat,
-        conversations,
-        messages,
-        models,
-        tasks,
-        usage,
-        health,
-        docs,
-    ):
+    for part in _PARTS:
         app.include_router(part.router)
     if settings.web_page:
         install_page(app)

@@ -9,11 +9,8 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
     Boolean,
     Column,
-    ForeignKey,
     Index,
     Integer,
     SmallInteger,
@@ -26,9 +23,14 @@ from sqlmodel import Field, SQLModel
 
 from backend.columns import (
     count,
+    counter,
+    flag,
     identity,
     instant,
+    items,
     partial_index,
+    reference,
+    required,
     search_index,
     word,
 )
@@ -44,6 +46,7 @@ MODEL_MAX = 200
 KEY_MAX = 255
 CLIENT_ID_MAX = 255
 ZONE_MAX = 64
+STEPS_MAX = 50
 ID_MAX = 2**63 - 1
 """The largest value of a `bigint` column."""
 
@@ -94,56 +97,33 @@ class Task(SQLModel, table=True):
     )
 
     id: int | None = Field(default=None, sa_column=identity())
-    user_id: str = Field(sa_column=Column(String(USER_ID_MAX), nullable=False))
-    title: str = Field(sa_column=Column(String(TITLE_MAX), nullable=False))
-    description: str = Field(
-        default="",
-        sa_column=Column(String(DESCRIPTION_MAX), nullable=False, server_default=""),
-    )
-    completed: bool = Field(
-        default=False, sa_column_kwargs={"server_default": text("false")}, nullable=False
-    )
+    user_id: str = Field(sa_column=required(USER_ID_MAX))
+    title: str = Field(sa_column=required(TITLE_MAX))
+    description: str = Field(default="", sa_column=required(DESCRIPTION_MAX, ""))
+    completed: bool = Field(default=False, sa_column=flag())
     completed_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
-    priority: str = Field(
-        default=Priority.MEDIUM,
-        sa_column=Column(String(10), nullable=False, server_default=Priority.MEDIUM.value),
-    )
+    priority: str = Field(default=Priority.MEDIUM, sa_column=required(10, Priority.MEDIUM))
     due_date: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     due_is_date: bool | None = Field(default=None, sa_column=Column(Boolean, nullable=True))
     """Whether `due_date`, midnight UTC, means that day; null is a row of an earlier release."""
     time_zone: str | None = Field(default=None, sa_column=word(ZONE_MAX))
     """By whose clock it recurs; null where it was not known."""
-    tags: list[str] = Field(
-        default_factory=list,
-        sa_column=Column(JSON, nullable=False, server_default=text("'[]'")),
-    )
+    tags: list[str] = Field(default_factory=list, sa_column=items())
+    project_id: int | None = Field(default=None, sa_column=reference("projects.id"))
+    steps: list[Any] = Field(default_factory=list, sa_column=items())
+    """In their order, each `{"id", "title", "done"}`; the ids are counted by the task."""
     recurrence_pattern: str = Field(
-        default=Recurrence.NONE,
-        sa_column=Column(String(10), nullable=False, server_default=Recurrence.NONE.value),
+        default=Recurrence.NONE, sa_column=required(10, Recurrence.NONE)
     )
     recurrence_day: int | None = Field(default=None, sa_column=Column(SmallInteger, nullable=True))
     """The day of the month a monthly series means (31), where a short month cut it (28)."""
     recurrence_time: time | None = Field(default=None, sa_column=Column(Time, nullable=True))
     """The time of day a series means (02:30), where a clock put forward made it another (03:30)."""
-    previous_id: int | None = Field(
-        default=None,
-        sa_column=Column(BigInteger, ForeignKey("tasks.id"), unique=True, nullable=True),
-    )
+    previous_id: int | None = Field(default=None, sa_column=reference("tasks.id", unique=True))
     """The occurrence whose completion made this one; unique, so each has one next at most."""
     created_at: datetime = stamp()
     updated_at: datetime = stamp()
     deleted_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
-
-
-class Person(SQLModel, table=True):
-    """What is remembered of somebody who signs in, under Better Auth's id of them."""
-
-    __tablename__ = "people"
-
-    user_id: str = Field(sa_column=Column(String(USER_ID_MAX), primary_key=True))
-    time_zone: str | None = Field(default=None, sa_column=word(ZONE_MAX))
-    """The one that their last request with a zone has named."""
-    updated_at: datetime = stamp()
 
 
 class Conversation(SQLModel, table=True):
@@ -172,16 +152,15 @@ class Conversation(SQLModel, table=True):
     )
 
     id: int | None = Field(default=None, sa_column=identity())
-    user_id: str = Field(sa_column=Column(String(USER_ID_MAX), nullable=False))
-    message_count: int = Field(
-        default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0"))
-    )
+    user_id: str = Field(sa_column=required(USER_ID_MAX))
+    message_count: int = Field(default=0, sa_column=counter())
     """Rows begun here."""
     title: str | None = Field(default=None, sa_column=Column(String(TITLE_MAX), nullable=True))
     provider: str | None = Field(default=None, sa_column=word(PROVIDER_MAX))
     """The name of a configured provider; null follows the settings."""
     model: str | None = Field(default=None, sa_column=word(MODEL_MAX))
     """A model of that provider; null follows the settings."""
+    project_id: int | None = Field(default=None, sa_column=reference("projects.id"))
     client_id: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
     """What the client calls it, where it gave it a name of its own; never digits alone."""
     origin: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
@@ -227,21 +206,16 @@ class Message(SQLModel, table=True):
     )
 
     id: int | None = Field(default=None, sa_column=identity())
-    conversation_id: int = Field(
-        sa_column=Column(BigInteger, ForeignKey("conversations.id"), nullable=False)
-    )
-    user_id: str = Field(sa_column=Column(String(USER_ID_MAX), nullable=False))
+    conversation_id: int = Field(sa_column=reference("conversations.id", nullable=False))
+    user_id: str = Field(sa_column=required(USER_ID_MAX))
     role: str = Field(sa_column=Column(String(50), nullable=False))
     content: str = Field(sa_column=Column(Text, nullable=False))
     tool_calls_json: str | None = Field(default=None, sa_column=Column(Text, nullable=True))
     status: str = Field(
-        default=MessageStatus.COMPLETE,
-        sa_column=Column(String(20), nullable=False, server_default=MessageStatus.COMPLETE.value),
+        default=MessageStatus.COMPLETE, sa_column=required(20, MessageStatus.COMPLETE)
     )
     created_at: datetime = stamp()
-    reply_to: int | None = Field(
-        default=None, sa_column=Column(BigInteger, ForeignKey("messages.id"), nullable=True)
-    )
+    reply_to: int | None = Field(default=None, sa_column=reference("messages.id"))
     """The person's message that an assistant's row answers."""
     attempt: int = Field(
         default=1, sa_column=Column(Integer, nullable=False, server_default=text("1"))
@@ -263,9 +237,7 @@ class Message(SQLModel, table=True):
     origin: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
     """The client outside, over MCP, that made the change; nobody asked a model for it."""
     undone_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
-    idempotency_key: str | None = Field(
-        default=None, sa_column=Column(String(KEY_MAX), nullable=True)
-    )
+    idempotency_key: str | None = Field(default=None, sa_column=word(KEY_MAX))
     repeats_until: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     """The same text that came before it, without a key, is this turn although it is answered."""
     request_hash: str | None = Field(default=None, sa_column=Column(String(64), nullable=True))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ValidationError
 
 from backend.errors import ValidationFailed
-from backend.models import MESSAGE_MAX
+from backend.models import MESSAGE_MAX, STEPS_MAX, TITLE_MAX
 
 
 def _no_truth_value(value: object) -> object:
@@ -56,14 +56,27 @@ def _not_a_number(_: str) -> None:
 
 
 def recordable(given: dict[str, Any]) -> dict[str, Any]:
-    """What of the arguments goes on record: plain values, texts to a message's length."""
+    """What of the arguments goes on record: plain values and short lists of them.
+
+    Texts to a message's length, those of a list to a title's.
+    """
     return {
-        name: value[:MESSAGE_MAX] if isinstance(value, str) else value
+        name: [each[:TITLE_MAX] if isinstance(each, str) else each for each in value[:STEPS_MAX]]
+        if isinstance(value, list)
+        else value[:MESSAGE_MAX]
+        if isinstance(value, str)
+        else value
         for name, value in given.items()
-        if isinstance(value, str | bool)
+        if _is_plain(value) or (isinstance(value, list) and all(map(_is_plain, value[:STEPS_MAX])))
+    }
+
+
+def _is_plain(value: object) -> bool:
+    return (
+        isinstance(value, str | bool)
         or (isinstance(value, int) and abs(value) < 2**63)
         or (isinstance(value, float) and math.isfinite(value))
-    }
+    )
 
 
 def reasons(error: ValidationError) -> str:

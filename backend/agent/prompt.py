@@ -91,6 +91,12 @@ def day_context(now: datetime, tasks: OpenTasks) -> str:
     line of JSON, so that a title cannot end its line and start another.
     """
     lines = [CONTEXT_MARK, _today(now)]
+    if tasks.project is not None:
+        named = json.dumps(list(tasks.project), ensure_ascii=False)
+        lines.append(
+            f"This conversation belongs to the project {named}, as [id, name]: "
+            "only its tasks are shown here, and new tasks go there."
+        )
     if not tasks.total:
         lines.append("There are no open tasks.")
     else:

@@ -21,6 +21,8 @@ class AddTask(BaseModel):
     priority: Literal["low", "medium", "high"] | None = Field(
         description="How urgent it is; medium when not given."
     )
+    project: str | None = Field(description="Only if the person named a project: its name or id.")
+    steps: list[str] | None = Field(description="Only if it is to be done in steps: their titles.")
 
 
 class ListTasks(BaseModel):
@@ -33,6 +35,7 @@ class ListTasks(BaseModel):
     limit: int | None = Field(
         description=f"How many tasks at the most, 1 to {LIST_MAX}; {LIST_MAX} when not given."
     )
+    project: str | None = Field(description="Only the tasks of this project: its name or id.")
 
 
 class CompleteTask(BaseModel):
@@ -59,3 +62,9 @@ class UpdateTask(BaseModel):
         description="The new due date: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
     )
     priority: Literal["low", "medium", "high"] | None = Field(description="The new priority.")
+    project: str | None = Field(
+        description="The project it moves to: its name or id, or none to take it out of its own."
+    )
+    steps: list[str] | None = Field(
+        description="All its steps in order, in place of the old ones; [x] before one that is done."
+    )

@@ -129,7 +129,9 @@ async def _call(
         if tool.template.name in turn.ask_first:
             _ask_first(turn, tool.template.name, recordable(given), reasoning, telling)
             return WAITS
-        result, undo = await tool.run(Caller(session, user_id, turn.zone), given)
+        result, undo = await tool.run(
+            Caller(session, user_id, turn.zone, turn.conversation.project_id), given
+        )
     except Exception as error:
         await session.rollback()
         result, undo = failure(tool.template.name, error), None

@@ -8,14 +8,16 @@ Nothing here commits: the caller's transaction does.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TypedDict
+from functools import cache
+from typing import Any, TypedDict
 
 from sqlalchemy import Executable, bindparam, func, insert, null, or_, update
 
 from backend.conversations.listing import StoredConversation, get_conversation
 from backend.conversations.messages import OWNED, conversation_number, conversations
 from backend.database import Session, execute
-from backend.errors import ConversationNotFound
+from backend.errors import ConversationNotFound, ProjectNotFound
+from backend.tasks.projects import known_project, project_of_owner
 
 
 class Chosen(TypedDict, total=False):
@@ -24,6 +26,7 @@ class Chosen(TypedDict, total=False):
     title: str | None
     provider: str | None
     model: str | None
+    project_id: int | None
 
 
 _CHANGE_OWN = update(conversations).where(OWNED).returning(conversations.c.id)
@@ -54,6 +57,7 @@ _INSERT_CONVERSATION = (
         title=bindparam("title"),
         provider=bindparam("provider"),
         model=bindparam("model"),
+        project_id=project_of_owner(),
     )
     .returning(conversations.c.id)
 )
@@ -62,8 +66,10 @@ _INSERT_CONVERSATION = (
 async def create_conversation(session: Session, user_id: str, chosen: Chosen) -> StoredConversation:
     """An empty conversation; what is not chosen is null."""
     values = {"title": None, "provider": None, "model": None, **chosen, "owner": user_id}
+    values["project"] = known_project(chosen.get("project_id"))
+    values.pop("project_id", None)
     made = (await execute(session, _INSERT_CONVERSATION, values)).scalar_one()
-    return await get_conversation(session, user_id, str(made))
+    return _in_project(await get_conversation(session, user_id, str(made)), chosen)
 
 
 async def change_conversation(
@@ -78,10 +84,24 @@ async def change_conversation(
         ConversationNotFound: not there, deleted, someone else's, or no id at all.
     """
     if chosen:
-        change = _CHANGE_OWN.values({name: bindparam(f"new_{name}") for name in chosen})
+        known_project(chosen.get("project_id"))
         values = {f"new_{name}": value for name, value in chosen.items()}
-        await _apply(session, user_id, conversation_id, change, values)
-    return await get_conversation(session, user_id, conversation_id)
+        await _apply(session, user_id, conversation_id, _choosing(frozenset(chosen)), values)
+    return _in_project(await get_conversation(session, user_id, conversation_id), chosen)
+
+
+@cache
+def _choosing(names: frozenset[str]) -> Executable:
+    new: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    if "project_id" in names:
+        new["project_id"] = project_of_owner("new_project_id")
+    return _CHANGE_OWN.values(new)
+
+
+def _in_project(stored: StoredConversation, chosen: Chosen) -> StoredConversation:
+    if "project_id" in chosen and stored.project_id != chosen["project_id"]:
+        raise ProjectNotFound
+    return stored
 
 
 async def archive_conversation(

@@ -55,6 +55,7 @@ class StoredConversation:
     """When its last answered turn ended, else when it was made."""
     archived_at: datetime | None
     origin: str | None
+    project_id: int | None
 
     @property
     def position(self) -> Position:
@@ -83,6 +84,7 @@ _STORED = select(
     conversations.c.updated_at,
     conversations.c.archived_at,
     conversations.c.origin,
+    conversations.c.project_id,
 )
 _ONE_CONVERSATION = _STORED.where(OWNED)
 

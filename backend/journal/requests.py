@@ -31,6 +31,8 @@ class TurnRequest:
     """The client's id of the message."""
     approvals: bool = False
     """Whether the client can ask the person to approve a call."""
+    project_id: int | None = None
+    """To which a new conversation belongs."""
 
     @property
     def hash(self) -> str | None:

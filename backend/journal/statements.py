@@ -16,7 +16,7 @@ RETRY_WINDOW = timedelta(minutes=10)
 _LEASE_END = f"clock_timestamp() + interval '{LEASE.total_seconds():g} s'"
 _WINDOW_END = f"clock_timestamp() + interval '{RETRY_WINDOW.total_seconds():g} s'"
 _UNTAKEN_UNTIL = f"CASE WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END} END"
-_OPENED = "id, message_count, title, provider, model, context_from, summary, summary_to"
+_OPENED = "id, message_count, title, provider, model, context_from, summary, summary_to, project_id"
 _SPENT = """
     provider = :provider, model = :model,
     input_tokens = :input_tokens, cached_tokens = :cached_tokens, output_tokens = :output_tokens
@@ -94,10 +94,21 @@ _HERE = """
     WHERE id = :conversation AND user_id = :owner AND deleted_at IS NULL
 """
 _NAME = ", client_id", ", CAST(:asked_as AS text)"
-BEGIN_NEW = _begin("INSERT INTO conversations (user_id, message_count) VALUES (:owner, 2)")
+# held until the end: who deletes it waits, and then finds the conversation in it
+_PROJECT = """(
+    SELECT id FROM projects
+    WHERE id = CAST(:project AS bigint) AND user_id = :owner AND deleted_at IS NULL FOR SHARE
+)"""
+BEGIN_NEW = _begin(f"""
+    INSERT INTO conversations (user_id, message_count, project_id)
+    VALUES (CAST(:owner AS text), 2, {_PROJECT})
+""")
 BEGIN_HERE = _begin(_HERE, here=True)
 BEGIN_NAMED = _begin(
-    "INSERT INTO conversations (user_id, message_count, client_id) VALUES (:owner, 2, :chat)",
+    f"""
+    INSERT INTO conversations (user_id, message_count, project_id, client_id)
+    VALUES (CAST(:owner AS text), 2, {_PROJECT}, :chat)
+    """,
     *_NAME,
 )
 BEGIN_IN_NAMED = _begin(_HERE, *_NAME, here=True)

@@ -37,10 +37,11 @@ from backend.conversations.tool_calls import (
     unfinished_answer,
 )
 from backend.database import Row, Session, execute
-from backend.errors import ConversationNotFound
+from backend.errors import ConversationNotFound, ProjectNotFound
 from backend.journal import statements
 from backend.journal.requests import TurnRequest
 from backend.journal.spending import Spending, together
+from backend.tasks.projects import known_project
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class OpenedConversation:
     context_from: int | None
     summary: str | None
     summary_to: int | None
+    project_id: int | None = None
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ async def begin_turn(
 
     Raises:
         ConversationNotFound: not there, deleted, or someone else's.
+        ProjectNotFound: so is the project that a new conversation is to belong to.
     """
     values: dict[str, object] = {
         "owner": user_id,
@@ -146,6 +149,8 @@ async def begin_turn(
         new, here = statements.BEGIN_NAMED, statements.BEGIN_IN_NAMED
     if request.conversation_id is not None:
         values["conversation"] = request.conversation_id
+    else:
+        values["project"] = known_project(request.project_id)
     statement = new if request.conversation_id is None else here
     beginning, reading = session.ahead(statement, values), None
     if request.conversation_id is not None:
@@ -155,6 +160,8 @@ async def begin_turn(
     row = (await beginning).one_or_none()
     if row is None:
         raise ConversationNotFound
+    if request.conversation_id is None and row.project_id != request.project_id:
+        raise ProjectNotFound
     history = stored_before(await reading, row.reply_to) if reading else []
     return Turn(_opened(row), row.reply_to, row.message_id, row.created_at, history)
 
@@ -179,6 +186,7 @@ def _opened(row: Row) -> OpenedConversation:
         row.context_from,
         row.summary,
         row.summary_to,
+        row.project_id,
     )
 
 

@@ -32,6 +32,7 @@ from backend.errors import (
 )
 from backend.journal import statements
 from backend.models import ID_MAX, MessageStatus, Role, Task
+from backend.tasks.projects import project_of_owner
 from backend.tasks.stored import StoredTask
 
 
@@ -44,6 +45,8 @@ class _Replaced(TypedDict, total=False):
     due_is_date: bool | None
     time_zone: str | None
     tags: list[str]
+    project_id: int | None
+    steps: list[Any]
     recurrence_pattern: str
     priority: str
     completed: bool
@@ -183,7 +186,11 @@ async def take_back(session: Session, user_id: str, calls: list[ToolCall]) -> bo
     done = _recorded_changes(calls)
     values = _backwards(done, await _lock(session, user_id, done)) if done else {}
     for task_id, restored in values.items():
-        await execute(session, _RESTORE.values(restored), {"task": task_id})
+        given: dict[str, object] = {"task": task_id}
+        if restored.get("project_id") is not None:  # it may have been deleted since
+            given |= {"owner": user_id, "project": restored["project_id"]}
+            restored["project_id"] = project_of_owner()
+        await execute(session, _RESTORE.values(restored), given)
     return bool(done)
 
 

@@ -63,6 +63,7 @@ async def chat(
         idempotency_key,
         time_zone,
         approvals=body.approvals,
+        project_id=body.project_id,
     )
     if wants_stream(request):
         return await stream_turn(request, runtime, user_id, client, asked)

@@ -7,8 +7,10 @@ from fastapi import Depends, Query
 from backend.conversations.cursors import NEWEST, Position, read_cursor, write_cursor
 from backend.conversations.messages import read_id
 from backend.errors import ValidationFailed
+from backend.tasks.filters import Sort
 
 Archived = Annotated[bool, Query(description="Those that are put away, not those in use.")]
+TaskOrder = Annotated[Sort, Query(description="Newest first, or what is due first.")]
 Cursor = Annotated[str | None, Query(description="What the page before gave as the next one.")]
 
 
@@ -22,9 +24,13 @@ def messages_cursor(conversation_id: int, position: Position | None) -> str | No
     return write_cursor(_messages(conversation_id), position) if position else None
 
 
-def tasks_cursor(position: Position | None) -> str | None:
-    """Where the list of tasks goes on; None at its end."""
-    return write_cursor("tasks", position) if position else None
+def tasks_cursor(sort: Sort, position: Position | None) -> str | None:
+    """Where the list of tasks in an order goes on; None at its end."""
+    return write_cursor(_tasks(sort), position) if position else None
+
+
+def _tasks(sort: Sort) -> str:
+    return "tasks" if sort is Sort.CREATED else f"tasks by {sort}"
 
 
 def _conversations(archived: bool) -> str:
@@ -54,10 +60,10 @@ async def _before_message(conversation_id: str, before: Cursor = None) -> Positi
     return _position(_messages(read_id(conversation_id) or ""), before)
 
 
-async def _before_task(before: Cursor = None) -> Position:
-    return _position("tasks", before)
+async def _before_task(sort: TaskOrder = Sort.CREATED, before: Cursor = None) -> Position | None:
+    return _position(_tasks(sort), before) if before is not None else None
 
 
 BeforeConversation = Annotated[Position, Depends(_before_conversation)]
 BeforeMessage = Annotated[Position, Depends(_before_message)]
-BeforeTask = Annotated[Position, Depends(_before_task)]
+BeforeTask = Annotated[Position | None, Depends(_before_task)]

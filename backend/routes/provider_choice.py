@@ -35,6 +35,8 @@ def chosen(
     """
     sent = body.model_fields_set
     changes: Chosen = {"title": body.title} if "title" in sent else {}
+    if "project_id" in sent:
+        changes["project_id"] = body.project_id
     if body.model is not None:
         provider = body.provider
         if current is not None and "provider" not in sent:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from itertools import batched
 from typing import Annotated
 from urllib.parse import urlencode
@@ -13,19 +14,20 @@ from pydantic import TypeAdapter
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
 from backend.rate_limiter import rate_limit
-from backend.routes.cursors import BeforeTask, tasks_cursor
+from backend.routes.cursors import BeforeTask, TaskOrder, tasks_cursor
 from backend.routes.headers import TimeZone
-from backend.schemas.fields import CompletedFilter, SearchText
+from backend.routes.task_filters import Filter
+from backend.schemas.fields import SearchText
 from backend.schemas.tasks import TaskList, TaskResponse
 from backend.tasks import rules as tasks
 from backend.tasks.fields import TaskCreate, TaskUpdate
-from backend.tasks.listing import LISTED_MAX, TaskFilter, TaskPage, list_tasks
+from backend.tasks.filters import Sort
+from backend.tasks.listing import LISTED_MAX, TaskPage, list_tasks
 from backend.tasks.stored import StoredTask
 from backend.web.openapi import ONE_TASK_ERRORS, TASK_ERRORS, TASK_LINKS
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=SignedInRoute)
 
-Completed = Annotated[CompletedFilter, Query(description="Only those that are done, or are not.")]
 Wanted = Annotated[
     SearchText, Query(description="Words, each looked for as it stands; % and _ are letters.")
 ]
@@ -41,9 +43,9 @@ def shown_task(task: StoredTask, zone: str | None) -> TaskResponse:
     return TaskResponse.model_validate(values | {"due_date": task.due_instant(zone)})
 
 
-def _answer(request: Request, page: TaskPage, zone: str | None) -> Response:
+def _answer(request: Request, page: TaskPage, sort: Sort, zone: str | None) -> Response:
     """A `TaskList`, with the next page as `Link`; a long one is written as it is sent."""
-    cursor = tasks_cursor(page.next)
+    cursor = tasks_cursor(sort, page.next)
     frame = TaskList(tasks=[], total=page.total, next=cursor).model_dump_json().encode()
     body = _written(page.tasks, zone, *frame.split(b"[]", 1))
     if len(page.tasks) > _WRITTEN_AT_ONCE:
@@ -78,7 +80,7 @@ async def _in_turns(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
     "",
     response_model=TaskList,
     responses=TASK_ERRORS,
-    summary="List tasks, newest first",
+    summary="List tasks",
 )
 @rate_limit("tasks")
 async def list_all(
@@ -86,14 +88,14 @@ async def list_all(
     user_id: CurrentUser,
     session: SessionDep,
     before: BeforeTask,
-    completed: Completed = None,
+    wanted: Filter,
+    sort: TaskOrder = Sort.CREATED,
     limit: Limit = LISTED_MAX,
     time_zone: TimeZone = None,
 ) -> Response:
-    """A page of them, or the newest 5,000; where there are more `Link` and `next` say so."""
-    wanted = TaskFilter(completed=completed)
-    page = await list_tasks(session, user_id, wanted, limit=limit, before=before)
-    return _answer(request, page, time_zone)
+    """A page of them, or the first 5,000; where there are more `Link` and `next` say so."""
+    page = await list_tasks(session, user_id, wanted, limit=limit, before=before, sort=sort)
+    return _answer(request, page, sort, time_zone)
 
 
 @router.get(
@@ -108,15 +110,16 @@ async def search_tasks(
     user_id: CurrentUser,
     session: SessionDep,
     before: BeforeTask,
+    wanted: Filter,
     q: Wanted = "",
-    completed: Completed = None,
+    sort: TaskOrder = Sort.CREATED,
     limit: Limit = LISTED_MAX,
     time_zone: TimeZone = None,
 ) -> Response:
     """Tasks that hold all words of `q`, in any case and order; all of them without it."""
-    wanted = TaskFilter(completed=completed, search=q)
-    page = await list_tasks(session, user_id, wanted, limit=limit, before=before)
-    return _answer(request, page, time_zone)
+    wanted = replace(wanted, search=q)
+    page = await list_tasks(session, user_id, wanted, limit=limit, before=before, sort=sort)
+    return _answer(request, page, sort, time_zone)
 
 
 @router.api_route("/search", methods=["PUT", "DELETE"], include_in_schema=False)

@@ -57,6 +57,9 @@ class ChatRequest(BaseModel):
     message: MessageText
     approvals: bool = False
     """Whether the client can ask the person to approve a call."""
+    project_id: Annotated[
+        int | None, Field(description="To which a new conversation belongs."), BeforeValidator(_id)
+    ] = None
 
 
 class ChatResponse(BaseModel):

@@ -25,6 +25,7 @@ class ConversationSettings(BaseModel):
     title: Title | None = None
     provider: ProviderName | None = None
     model: ModelName | None = None
+    project_id: int | None = None
 
 
 class ConversationResponse(BaseModel):
@@ -41,6 +42,7 @@ class ConversationResponse(BaseModel):
     created_at: UtcDatetime
     updated_at: UtcDatetime
     archived_at: UtcDatetime | None
+    project_id: int | None
     origin: str | None = None
     """The client outside, over MCP, whose changes it holds; null where people chat."""
 

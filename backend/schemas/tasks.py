@@ -6,6 +6,12 @@ from backend.models import Priority, Recurrence
 from backend.schemas.fields import UtcDatetime
 
 
+class StepResponse(BaseModel):
+    id: int
+    title: str
+    done: bool
+
+
 class TaskResponse(BaseModel):
     """A task as the client sees it."""
 
@@ -18,6 +24,9 @@ class TaskResponse(BaseModel):
     due_date: UtcDatetime | None
     """Of a task that is due on a day, noon of that day."""
     tags: list[str]
+    project_id: int | None
+    steps: list[StepResponse]
+    """In their order."""
     recurrence_pattern: Recurrence
     created_at: UtcDatetime
     updated_at: UtcDatetime

@@ -6,7 +6,8 @@ Both are parts of statements that are there anyhow, so that neither costs a roun
 from sqlalchemy import Text, bindparam, select
 from sqlmodel import SQLModel
 
-from backend.models import Person
+from backend.database import Session, execute
+from backend.personal import Person
 
 people = SQLModel.metadata.tables[Person.__tablename__]
 _owner = bindparam("owner", type_=Text)
@@ -28,3 +29,10 @@ NOTE_ZONE = """
     SET time_zone = excluded.time_zone, updated_at = clock_timestamp()
 """
 """Remembers a zone as the owner's; writes nothing where it is so already."""
+_GET_ZONE = select(LAST_ZONE)
+
+
+async def last_zone(session: Session, user_id: str) -> str | None:
+    """The time zone that the person named last; None where they never did."""
+    zone: str | None = (await execute(session, _GET_ZONE, {"owner": user_id})).scalar()
+    return zone

@@ -7,13 +7,14 @@ completing a recurring task one more. `zone` is the time zone that the person na
 name; without it the last counts that they have named.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Boolean,
+    ColumnElement,
     Text,
     and_,
     bindparam,
@@ -30,12 +31,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from backend.database import Session, execute
-from backend.errors import TaskNotFound
+from backend.errors import ProjectNotFound, TaskNotFound
 from backend.models import Recurrence
 from backend.tasks.dates import as_stored, is_noon_of
 from backend.tasks.fields import TaskCreate, TaskFields, TaskUpdate
 from backend.tasks.people import LAST_ZONE, NOTE_ZONE
+from backend.tasks.projects import known_project, project_of_owner
 from backend.tasks.recurrence import Occurrence, next_occurrence
+from backend.tasks.steps import NewStep, Step, as_steps, not_done
 from backend.tasks.stored import COLUMNS, ONE, StoredTask, read_one, read_tasks, table
 from backend.time_zones import zone_of
 
@@ -45,7 +48,7 @@ _ZONE = func.coalesce(bindparam("zone", type_=Text), LAST_ZONE.element)
 _NEW = insert(table).values(
     user_id=bindparam("owner"), created_at=func.now(), updated_at=func.now()
 )
-_ADD = _NEW.values(time_zone=_ZONE).returning(*COLUMNS)
+_ADD = _NEW.values(time_zone=_ZONE, project_id=project_of_owner()).returning(*COLUMNS)
 _NEXT = _NEW.on_conflict_do_nothing().returning(*COLUMNS)
 _GET = select(*COLUMNS).where(ONE)
 _LOCK = _GET.with_for_update(of=table)
@@ -55,6 +58,7 @@ _TOGGLE = _CHANGE.values(
 )
 _TOGGLE_OTHER = _TOGGLE.where(_row.completed != bindparam("wanted"))
 _DELETE = _CHANGE.values(deleted_at=_NOW)
+_SET_STEPS = _CHANGE.values(steps=bindparam("new_steps", type_=_row.steps.type))
 _NOTE_ZONE = text(NOTE_ZONE)
 _DATE_ALONE = and_(
     _row.due_date == func.date_trunc("day", _row.due_date, "UTC"), _row.due_is_date.is_not(False)
@@ -71,9 +75,16 @@ class Completion(NamedTuple):
 async def add_task(
     session: Session, user_id: str, new: TaskCreate, zone: str | None = None
 ) -> StoredTask:
-    """A new open task, with its id."""
+    """A new open task, with its id.
+
+    Raises:
+        ProjectNotFound: its project is not one of the user's.
+    """
     values = {"owner": user_id, "zone": zone, **_columns(new, TaskCreate.model_fields)}
+    values["project"] = project = known_project(values.pop("project_id"))
     (task,) = await read_tasks(session, _ADD, values)
+    if task.project_id != project:
+        raise ProjectNotFound
     return task
 
 
@@ -104,13 +115,21 @@ async def update_task(
 
     Another due date or pattern starts a new series: its day of the month and its time zone
     count from then.
+
+    Raises:
+        TaskNotFound: the user has no such task.
+        ProjectNotFound: its new project is not one of the user's.
     """
     sent = _columns(changes, changes.model_fields_set)
     if not sent:
         return await get_task(session, user_id, task_id)
+    project = known_project(sent.get("project_id"))
     values = {f"new_{name}": value for name, value in sent.items()}
     statement = _setting(frozenset(sent))
-    return await read_one(session, statement, user_id, task_id, zone=zone, **values)
+    task = await read_one(session, statement, user_id, task_id, zone=zone, **values)
+    if "project_id" in sent and task.project_id != project:
+        raise ProjectNotFound
+    return task
 
 
 async def put_task(
@@ -132,6 +151,14 @@ async def put_task(
             values = {name: getattr(changes, name) for name in kept}
             changes = TaskUpdate.model_construct(kept, **values)
     return await update_task(session, user_id, task_id, changes, zone)
+
+
+async def change_steps(
+    session: Session, user_id: str, task_id: int, change: Callable[[Sequence[Step]], list[Step]]
+) -> StoredTask:
+    """Put what `change` makes of a task's steps in their place; others who do so wait."""
+    steps = change((await lock_task(session, user_id, task_id)).steps)
+    return await read_one(session, _SET_STEPS, user_id, task_id, new_steps=steps)
 
 
 async def set_completed(
@@ -171,13 +198,21 @@ def _columns(fields: TaskFields, names: Iterable[str]) -> dict[str, Any]:
     values = {name: getattr(fields, name) for name in names}
     if "due_date" in values:
         values["due_date"], values["due_is_date"] = as_stored(fields.due_date)
+    if "steps" in values:
+        values["steps"] = as_steps(
+            NewStep(id=step.id, title=step.title, done=step.done) for step in fields.steps
+        )
     return values
 
 
 @cache
 def _setting(names: frozenset[str]) -> ReturningUpdate[*tuple[Any, ...]]:
     """Sets the columns with these names to `new_` values, and begins a series where one is new."""
-    new = {name: bindparam(f"new_{name}", type_=_row[name].type) for name in names}
+    new: dict[str, ColumnElement[Any]] = {
+        name: bindparam(f"new_{name}", type_=_row[name].type) for name in names
+    }
+    if "project_id" in names:
+        new["project_id"] = project_of_owner("new_project_id")
     schedule = [name for name in ("due_date", "recurrence_pattern") if name in names]
     if not schedule:
         return _CHANGE.values(new)
@@ -208,6 +243,8 @@ async def _repeat(session: Session, task: StoredTask, zone: str | None) -> Store
         "description": task.description,
         "priority": task.priority,
         "tags": task.tags,
+        "project_id": task.project_id,
+        "steps": not_done(task.steps),
         "recurrence_pattern": task.recurrence_pattern,
         "time_zone": zone,
         "previous_id": task.id,

@@ -28,6 +28,7 @@ from backend.errors import TaskNotFound
 from backend.models import ID_MAX, Priority, Recurrence, Task
 from backend.tasks.dates import due_of, noon
 from backend.tasks.people import LAST_ZONE
+from backend.tasks.steps import Step, read_steps
 from backend.time_zones import zone_of
 
 UNTITLED = "Untitled"
@@ -53,6 +54,8 @@ class StoredTask:
     due_is_date: bool | None
     time_zone: str | None
     tags: list[str]
+    project_id: int | None
+    steps: list[Step]
     recurrence_pattern: Recurrence
     recurrence_day: int | None
     recurrence_time: time | None
@@ -124,6 +127,7 @@ def read_task(row: Any) -> StoredTask:
             "completed": bool(values["completed"]),
             "priority": _word(values["priority"], Priority, Priority.MEDIUM),
             "tags": _texts(values["tags"]),
+            "steps": read_steps(values["steps"]),
             "recurrence_pattern": _word(values["recurrence_pattern"], Recurrence, Recurrence.NONE),
         }
     )

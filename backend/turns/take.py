@@ -12,7 +12,7 @@ from functools import partial
 from psycopg.errors import UniqueViolation
 
 from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
-from backend.database import Result, Session
+from backend.database import Session
 from backend.errors import TooManyTurns, TurnInProgress
 from backend.journal.begin import Busy, Known, begin_or_resume
 from backend.journal.quotas import Quota, lock_user
@@ -20,7 +20,8 @@ from backend.journal.requests import Answer, TurnRequest
 from backend.journal.statements import LEASE
 from backend.journal.turns import Turn
 from backend.models import utc_now
-from backend.tasks.listing import ask_open_tasks, read_open_tasks
+from backend.tasks.listing import OpenTasks, ask_open_tasks, open_tasks, read_open_tasks
+from backend.tasks.listing import Place as Where
 from backend.time_zones import zone_of
 from backend.turns.admission import Place
 from backend.turns.closing import settle
@@ -158,7 +159,8 @@ async def _look(
     async with runtime.sessions.begin() as session:
         await session.ready()
         lock_user(session, user_id)
-        listed = ask_open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, request.zone)
+        place = Where(request.conversation_id, request.project_id)
+        listed = ask_open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, request.zone, place)
         begun = await begin_or_resume(
             session,
             user_id,
@@ -174,18 +176,23 @@ async def _look(
         )
         if not isinstance(begun, Turn):
             return begun
-        return begun, _day(await listed, now, begun, request.zone)
+        shown = read_open_tasks(await listed, now, request.zone)
+        if (shown.project and shown.project.id) != begun.conversation.project_id:
+            # a turn that is taken up in a conversation which the request does not name
+            place = Where(begun.conversation_id)
+            shown = await open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, shown.zone, place)
+        return begun, _day(shown, now, begun)
 
 
-def _day(listed: Result, now: datetime, turn: Turn, zone: str | None) -> str:
+def _day(shown: OpenTasks, now: datetime, turn: Turn) -> str:
     """What a run is told of the day, and of the tasks as they stand."""
-    open_tasks = read_open_tasks(listed, now, zone)
-    turn.zone = open_tasks.zone
-    return day_context(now.astimezone(zone_of(open_tasks.zone)), open_tasks)
+    turn.zone = shown.zone
+    return day_context(now.astimezone(zone_of(shown.zone)), shown)
 
 
 async def read_day(session: Session, user_id: str, turn: Turn, zone: str | None) -> str:
     """The same for a turn that goes on, asked once it is clear how the tasks stand."""
     now = utc_now()
-    listed = ask_open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, zone)
-    return _day(await listed, now, turn, zone)
+    place = Where(turn.conversation_id)
+    shown = await open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, zone, place)
+    return _day(shown, now, turn)

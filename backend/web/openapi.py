@@ -17,12 +17,15 @@ from backend.errors import (
     AppError,
     ConversationNotFound,
     DatabaseUnavailable,
+    FeedNotFound,
     InvalidSession,
     MessageChanged,
     MessageNotFound,
     NothingToUndo,
     NotPending,
+    ProjectNotFound,
     RateLimited,
+    StepNotFound,
     TaskChanged,
     TaskNotFound,
     TurnInProgress,
@@ -139,6 +142,9 @@ def _content() -> dict[str, Any]:
 
 TASK_ERRORS = error_answers(*SIGNED_IN)
 ONE_TASK_ERRORS = error_answers(*SIGNED_IN, TaskNotFound)
+ONE_PROJECT_ERRORS = error_answers(*SIGNED_IN, ProjectNotFound)
+STEP_ERRORS = error_answers(*SIGNED_IN, TaskNotFound, StepNotFound)
+FEED_ERRORS = error_answers(FeedNotFound)
 CHAT_ERRORS = error_answers(
     *SIGNED_IN,
     ConversationNotFound,
@@ -201,6 +207,9 @@ def _links(status: int, parameter: str, expression: str, *operations: str) -> Re
 
 TASK_LINKS = _links(
     201, "task_id", "$response.body#/id", "read_task", "update_task", "delete_task", "toggle_task"
+)
+PROJECT_LINKS = _links(
+    201, "project_id", "$response.body#/id", "read_project", "rename_project", "delete_project"
 )
 CHAT_LINKS = _links(200, "conversation_id", "$response.body#/conversation_id", "list_messages")
 CONVERSATION_LINKS = _links(

@@ -4,7 +4,8 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import backend.models
-import backend.run_models  # noqa: F401  # both fill SQLModel.metadata
+import backend.personal
+import backend.run_models  # noqa: F401  # all three fill SQLModel.metadata
 
 
 def is_ours(name: str | None, kind: str, _: object) -> bool:

@@ -21,6 +21,7 @@ FLOORS = (
         "settings",
         "models",
         "run_models",
+        "personal",
         "errors",
         "chat_errors",
         "text_search",

@@ -44,6 +44,7 @@ README = ROOT / "README.md"
 TESTS = ROOT / "backend" / "tests"
 PAGES = [*sorted(SPECS.rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 
+TABLES = "tasks conversations messages people projects calendar_feeds spending stream_log"
 NAMED = re.compile(r"(?<![\w/])((?:backend|specs)/[\w/-]+\.(?:py|md)|test_\w+\.py)(?:::(\w+))?")
 
 
@@ -56,7 +57,7 @@ async def pages_database(postgres_url: str, migrated_template: str) -> AsyncIter
 @pytest.fixture
 async def empty_database(pages_database: str) -> str:
     """One database emptied for each section, as a copy for each would take seconds in all."""
-    tables = "tasks, conversations, messages, people, spending, stream_log"
+    tables = TABLES.replace(" ", ", ")
     await execute_sql(pages_database, f"TRUNCATE {tables} RESTART IDENTITY")
     return pages_database
 
@@ -189,9 +190,7 @@ CATALOG = r"""
 """
 
 
-@pytest.mark.parametrize(
-    "name", ["tasks", "conversations", "messages", "people", "spending", "stream_log"]
-)
+@pytest.mark.parametrize("name", TABLES.split())
 async def test_the_tables_are_those_of_a_migrated_database(name: str, pages_database: str) -> None:
     documented = section_of(SPECS / "data-model.md", name).table
     told = [" ".join(cell for cell in row[:-1] if cell) for row in documented]

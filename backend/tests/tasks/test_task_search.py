@@ -8,7 +8,7 @@ from backend.database import Sessions
 from backend.models import utc_now
 from backend.tasks import rules as tasks
 from backend.tasks.fields import TaskCreate
-from backend.tasks.listing import open_tasks
+from backend.tasks.listing import OpenTasks, open_tasks
 from backend.tests.conversations.test_conversations_search import SAME
 from backend.tests.support.databases import statements_sent
 from backend.tests.support.scripting import calls, says
@@ -85,11 +85,11 @@ async def test_open_tasks_are_the_newest_and_how_many_there_are(
     await alice.delete(f"/api/tasks/{made[3]['id']}")
     await add(bob)
     async with own_sessions() as session:
-        shown, total, _, _ = await open_tasks(session, alice_id, 2, utc_now())
+        shown, total, *_ = await open_tasks(session, alice_id, 2, utc_now())
         assert [task.title for task in shown] == ["task 2", "task 1"]
         assert f"{shown[0].due:%d %H:%M %Z}" == "31 23:00 UTC"
         assert total == 3
-        assert await open_tasks(session, "nobody", 2, utc_now()) == ([], 0, 0, None)
+        assert await open_tasks(session, "nobody", 2, utc_now()) == OpenTasks([], 0, 0, None)
 
 
 async def test_what_each_turn_asks_is_one_statement(alice_id: str, own_sessions: Sessions) -> None:
