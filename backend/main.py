@@ -29,6 +29,7 @@ from backend.postgres.search_index import keep_search_indexes
 from backend.rate_limiter import RateLimitHeaders, RateLimits
 from backend.routes import (
     account,
+    calendar,
     chat,
     conversations,
     docs,
@@ -67,7 +68,7 @@ EMBEDDED_DATA = Path(".data", "postgres")
 
 _PARTS = (
     *(account, chat, ui_chat, conversations, messages, models),
-    *(steps, tasks, projects, usage, health, docs),
+    *(steps, tasks, projects, calendar, usage, health, docs),
 )
 
 
@@ -116,6 +117,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     install_allow_header(app)
     for part in _PARTS:
         app.include_router(part.router)
+    app.include_router(calendar.public)
     if settings.web_page:
         install_page(app)
     if settings.mcp:

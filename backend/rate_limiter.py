@@ -89,10 +89,10 @@ class RateLimits:
             try:
                 yield
             except InvalidSession:
-                await self._count_failure(request, address)
+                await self.count_failure(request, address)
                 raise
 
-    async def _count_failure(self, request: Request, address: str) -> None:
+    async def count_failure(self, request: Request, address: str) -> None:
         standing = await self._counters.count(self._limits["sign-in"], f"sign-in:{address}")
         if not standing.admitted:
             self._refused[address] = time.monotonic() + standing.reset
@@ -145,6 +145,20 @@ async def count_call(request: Request, bucket: Bucket) -> None:
         RateLimited: the user's bucket is full.
     """
     await _limits_of(request).count(request, bucket, request.state.user_id)
+
+
+async def count_call_of(request: Request, bucket: Bucket, user_id: str) -> None:
+    """`count_call` for a caller who is known by other means than signing in."""
+    await _limits_of(request).count(request, bucket, user_id)
+
+
+async def count_guess(request: Request) -> None:
+    """Count a secret that is none among the failed sign-ins of the client's address.
+
+    Raises:
+        RateLimited: the address has failed too often.
+    """
+    await _limits_of(request).count_failure(request, client_address(request))
 
 
 def rate_limit[**P, R](

@@ -18,6 +18,8 @@ from backend.routes.export import as_json
 from backend.routes.provider_choice import shown
 from backend.routes.runtime import RuntimeDep
 from backend.routes.tasks import shown_task
+from backend.schemas.projects import ProjectResponse
+from backend.tasks import projects
 from backend.tasks.listing import list_tasks
 from backend.tasks.stored import StoredTask
 from backend.web.openapi import ACCOUNT_ANSWERS
@@ -39,7 +41,7 @@ EVERY_DAY = 36_500
 async def export_account(
     request: Request, user_id: CurrentUser, sessions: SessionsDep, runtime: RuntimeDep
 ) -> StreamingResponse:
-    """Tasks, conversations with their messages, and usage; one that breaks off is no whole JSON."""
+    """All there is; one that breaks off is no whole JSON."""
     return StreamingResponse(
         _pieces(sessions, user_id, runtime.providers),
         media_type="application/json",
@@ -63,7 +65,12 @@ async def _pieces(sessions: Sessions, user_id: str, providers: Providers) -> Asy
         async for piece in as_json(sessions, shown(providers, conversation)):
             yield piece
         between = ","
-    yield "]}"
+    async with open_session(sessions) as session:
+        kept = await projects.list_projects(session, user_id)
+    yield '],"projects":' + json.dumps(
+        [ProjectResponse.model_validate(each).model_dump(mode="json") for each in kept]
+    )
+    yield "}"
 
 
 async def _tasks(sessions: Sessions, user_id: str) -> AsyncIterator[StoredTask]:

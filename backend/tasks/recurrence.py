@@ -32,17 +32,28 @@ def next_occurrence(last: Occurrence, pattern: Recurrence, zone: tzinfo = UTC) -
     Raises:
         OverflowError: the next time is after the year 9999; the series ends.
     """
-    if not _has_year(last.due, zone):
-        zone = UTC
-    local = last.due.astimezone(zone)
-    at = local.time()
-    if last.at is not None and _instant(local.date(), last.at, zone) == last.due:
-        at = last.at
-    day = _meant_day(local.date(), last.day) if pattern is Recurrence.MONTHLY else None
-    following = _next_day(local.date(), pattern, day)
+    start, day, zone = meant(last, pattern, zone)
+    at = start.time()
+    following = _next_day(start.date(), pattern, day)
     due = _instant(following, at, zone)
     skipped = due.astimezone(zone).time() != at
     return Occurrence(due, day, at if skipped else None)
+
+
+def meant(
+    last: Occurrence, pattern: Recurrence, zone: tzinfo
+) -> tuple[datetime, int | None, tzinfo]:
+    """When `last` is meant by the clock of `zone`, without a zone; and a monthly series' day.
+
+    With the zone by which that is counted: UTC where the year cannot be written in `zone`.
+    """
+    if not _has_year(last.due, zone):
+        zone = UTC
+    local = last.due.astimezone(zone).replace(tzinfo=None)
+    if last.at is not None and _instant(local.date(), last.at, zone) == last.due:
+        local = datetime.combine(local.date(), last.at)
+    day = _meant_day(local.date(), last.day) if pattern is Recurrence.MONTHLY else None
+    return local, day, zone
 
 
 def _has_year(due: datetime, zone: tzinfo) -> bool:

@@ -42,7 +42,7 @@ async def test_everything_that_is_shown_is_in_it_and_nothing_of_anyone_else(
 
 
 async def test_someone_without_anything_has_an_empty_whole(alice: httpx.AsyncClient) -> None:
-    assert await exported(alice) == {"tasks": [], "usage": [], "conversations": []}
+    assert await exported(alice) == {"tasks": [], "usage": [], "conversations": [], "projects": []}
 
 
 async def test_each_of_many_conversations_is_in_it_once_those_put_away_too(
