@@ -62,6 +62,7 @@ async def test_an_empty_conversation_is_made_of_nothing(alice: httpx.AsyncClient
         "updated_at": made["updated_at"],
         "archived_at": None,
         "origin": None,
+        "project_id": None,
     }
     assert await opened(alice, made["id"]) == {**made, "messages": [], "next": None}
 

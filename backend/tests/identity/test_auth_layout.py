@@ -193,7 +193,10 @@ async def test_a_table_that_is_set_and_not_there_is_said_at_the_start(
     assert len(problems()) == 1
 
 
-OUR_TABLES = "tasks, conversations, messages, people, spending, stream_log, chat_alembic_version"
+OUR_TABLES = (
+    "tasks, conversations, messages, people, projects, calendar_feeds, spending, stream_log, "
+    "chat_alembic_version"
+)
 
 
 @asynccontextmanager

@@ -36,6 +36,8 @@ def expected_task(form: earlier.Form, row: Row) -> Row:
         "recurrence_pattern": "none",
         "recurrence_day": None,
         "previous_id": None,
+        "project_id": None,
+        "steps": [],
         "updated_at": kept["created_at"],
         "deleted_at": None,
     } | kept

@@ -47,6 +47,8 @@ async def test_a_task_comes_back_as_it_was_sent(alice: httpx.AsyncClient, alice_
         "priority",
         "due_date",
         "tags",
+        "project_id",
+        "steps",
         "recurrence_pattern",
         "created_at",
         "updated_at",
