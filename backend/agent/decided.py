@@ -7,7 +7,8 @@ from backend.conversations.approvals import Approval, declined_call, is_to_do, r
 from backend.conversations.tool_calls import ToolCall
 from backend.database import Session
 from backend.errors import ValidationFailed
-from backend.journal.turns import Turn, TurnClosed, record_decided
+from backend.journal.record import record_decided
+from backend.journal.turns import Turn, TurnClosed
 
 
 async def do_decided(user_id: str, session: Session, turn: Turn, telling: Telling | None) -> None:

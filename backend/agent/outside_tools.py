@@ -28,7 +28,8 @@ from backend.conversations.tool_calls import (
     without_unstorable,
 )
 from backend.database import Session
-from backend.journal.turns import Turn, TurnClosed, record_call, rewrite_record
+from backend.journal.record import record_call, rewrite_record
+from backend.journal.turns import Turn, TurnClosed
 
 ARGUMENTS_MAX = 4_000
 RESULT_MAX = 8_000

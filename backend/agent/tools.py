@@ -41,7 +41,8 @@ from backend.conversations.tool_calls import (
 )
 from backend.database import Session
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
-from backend.journal.turns import Turn, TurnClosed, record_call
+from backend.journal.record import record_call
+from backend.journal.turns import Turn, TurnClosed
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from backend import main
 from backend.agent import tools
-from backend.journal.turns import record_call
+from backend.journal.record import record_call
 from backend.turns import leases
 
 _RENEW_ALL = text("""

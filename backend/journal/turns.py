@@ -1,9 +1,9 @@
 """A turn, from the message that begins it to the answer that ends it, and again after a failure.
 
 A turn is two rows born together, the person's and the assistant's, committed before the
-model is asked. The assistant's row is then the run's journal: `record_call` writes each tool
-call into it in the transaction of the call's own change, and with it the sentence that is
-true if nothing more comes. `backend.journal.ending` replaces that sentence with the answer, or
+model is asked. The assistant's row is then the run's journal: `backend.journal.record` writes
+each tool call into it in the transaction of the call's own change, and with it the sentence that
+is true if nothing more comes. `backend.journal.ending` replaces that sentence with the answer, or
 leaves it. `backend.journal.begin` finds the turn that a repeated message means, and `take_up`
 begins another attempt at it, in the same rows.
 
@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import TextClause
 
-from backend.conversations.approvals import Approval, dump_approvals, is_pending, load_approvals
+from backend.conversations.approvals import Approval, is_pending, load_approvals
 from backend.conversations.messages import (
     StoredMessage,
     read_context_ahead,
@@ -32,9 +32,7 @@ from backend.conversations.messages import (
 from backend.conversations.tool_calls import (
     ToolCall,
     changes,
-    dump_calls,
     load_calls,
-    unfinished_answer,
 )
 from backend.database import Row, Session, execute
 from backend.errors import ConversationNotFound, ProjectNotFound
@@ -251,49 +249,6 @@ def written(turn: Turn, **values: object) -> dict[str, object]:
         "cached_tokens": whole.cached,
         "output_tokens": whole.output,
     }
-
-
-async def record_call(session: Session, turn: Turn, call: ToolCall) -> None:
-    """Write `call` into the turn's journal, in the transaction of the change it tells of.
-
-    Raises:
-        TurnClosed: the turn is over or another attempt has begun; the change must not stay.
-    """
-    await _journal(session, turn, [*turn.calls, call])
-
-
-async def rewrite_record(session: Session, turn: Turn) -> None:
-    """Write the turn's calls anew, after the result of one of them has become known.
-
-    Raises:
-        TurnClosed: as `record_call`; the result is then not on record.
-    """
-    await _journal(session, turn, turn.calls)
-
-
-async def _journal(session: Session, turn: Turn, calls: list[ToolCall]) -> None:
-    values = written(turn, calls=dump_calls(calls), content=unfinished_answer(calls))
-    if (await execute(session, statements.JOURNAL, values)).one_or_none() is None:
-        raise TurnClosed
-
-
-async def record_decided(session: Session, turn: Turn, at: int, call: ToolCall) -> None:
-    """Write what came of the call that stands `at` among the turn's approvals, as `record_call`.
-
-    Raises:
-        TurnClosed: the turn is over or another attempt has begun; the change must not stay.
-    """
-    calls = [*turn.calls, call]
-    approvals = [*turn.approvals]
-    approvals[at] = Approval({**approvals[at], "done": True})
-    values = written(
-        turn,
-        calls=dump_calls(calls),
-        content=unfinished_answer(calls),
-        approvals=dump_approvals(calls, approvals),
-    )
-    if (await execute(session, statements.CARRIED_OUT, values)).one_or_none() is None:
-        raise TurnClosed
 
 
 async def renew_leases(session: Session, runs: Collection[tuple[int, int]]) -> set[int]:
