@@ -12,8 +12,9 @@ from pathlib import Path
 from agents import Model, set_trace_provider, set_tracing_export_api_key
 from agents.tracing.processors import default_processor
 from agents.tracing.provider import DefaultTraceProvider
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
+from starlette.routing import BaseRoute
 
 from backend.agent.context.tokens import load_tokenizer
 from backend.agent.models.catalog import open_providers
@@ -72,6 +73,22 @@ _PARTS = (
 )
 
 
+@cache
+def _routes() -> list[BaseRoute]:
+    """What is served, for each app of this process.
+
+    FastAPI reads the signatures behind a router that is included with the first request, which
+    takes a third of a second; so that is asked for here.
+    """
+    router = APIRouter(generate_unique_id_function=lambda route: route.name)
+    for part in _PARTS:
+        router.include_router(part.router)
+    router.include_router(calendar.public)
+    for route in router.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/"})
+    return router.routes
+
+
 def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     """The application for `settings`; `model` stands in for the one they name.
 
@@ -104,8 +121,8 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         version="0.1.0",
         summary="One chat message becomes task changes and a saved answer.",
         lifespan=lifespan,
+        routes=_routes(),
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -115,9 +132,6 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
     app.state.api_pages = docs.prepare_api_pages(app)
     install_error_handlers(app)
     install_allow_header(app)
-    for part in _PARTS:
-        app.include_router(part.router)
-    app.include_router(calendar.public)
     if settings.web_page:
         install_page(app)
     if settings.mcp:
