@@ -64,10 +64,10 @@ async def look(pool: Pool) -> dict[str, bool]:
 async def _until_there(pool: Pool) -> None:
     while True:
         try:
-            for name, being_made in (missing := await look(pool)).items():
-                if not being_made:
-                    await _make(pool, name)
-            if not missing:
+            missing = await look(pool)
+            for name in (name for name, being_made in missing.items() if not being_made):
+                await _make(pool, name)
+            if not any(missing.values()):
                 return
         except (Error, SQLAlchemyError, OSError, TimeoutError) as error:
             logger.warning("search index not made yet: %s", type(error).__name__)

@@ -87,14 +87,9 @@ _DETAILS: dict[type[AppError], Any] = {
 
 ANY_REQUEST = (MalformedRequest, RequestTooSlow, BodyTooLarge, HeadTooLarge)
 """What a request may meet before anything in it is judged."""
-SIGNED_IN = (
-    InvalidSession,
-    ValidationFailed,
-    RateLimited,
-    DatabaseUnavailable,
-    AppError,
-    *ANY_REQUEST,
-)
+LIMITED = (ValidationFailed, RateLimited, DatabaseUnavailable, AppError, *ANY_REQUEST)
+"""What every limited route may answer."""
+SIGNED_IN = (InvalidSession, *LIMITED)
 """What every signed-in, limited route may answer."""
 
 
@@ -144,7 +139,7 @@ TASK_ERRORS = error_answers(*SIGNED_IN)
 ONE_TASK_ERRORS = error_answers(*SIGNED_IN, TaskNotFound)
 ONE_PROJECT_ERRORS = error_answers(*SIGNED_IN, ProjectNotFound)
 STEP_ERRORS = error_answers(*SIGNED_IN, TaskNotFound, StepNotFound)
-FEED_ERRORS = error_answers(FeedNotFound)
+FEED_ERRORS = error_answers(FeedNotFound, *LIMITED)
 CHAT_ERRORS = error_answers(
     *SIGNED_IN,
     ConversationNotFound,
