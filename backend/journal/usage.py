@@ -1,11 +1,11 @@
-"""What a user's turns have cost, day by day, from what each attempt at them has recorded."""
+"""What turns have cost, as each attempt at them has recorded it: day by day, and in one place."""
 
 from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import text
 
-from backend.database import Session, execute
+from backend.database import Ahead, Session, execute
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +89,19 @@ async def list_usage(session: Session, user_id: str, days: int) -> list[DayOfMod
     """The last `days` days, today among them and first; a day without turns is not listed."""
     rows = await execute(session, _USED, {"owner": user_id, "days": days})
     return [DayOfModel(*row) for row in rows]
+
+
+_USED_IN = text("""
+    SELECT sum(input_tokens)::bigint AS input_tokens, sum(cached_tokens)::bigint AS cached_tokens,
+           sum(output_tokens)::bigint AS output_tokens,
+           sum((SELECT sum(cost_usd) FROM spending WHERE message_id = messages.id)) AS cost_usd
+    FROM messages WHERE conversation_id = :conversation AND role = 'assistant'
+""")
+
+
+def ask_usage_of(session: Session, conversation_id: int) -> Ahead:
+    """What a conversation has cost, which the caller knows to be its owner's; one row.
+
+    Tokens are as its messages keep them; null where none were counted, or nothing had a price.
+    """
+    return session.ahead(_USED_IN, {"conversation": conversation_id})

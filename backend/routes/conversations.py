@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from backend.auth import CurrentUser, SignedInRoute
 from backend.conversations import lifecycle, listing, messages
 from backend.database import SessionDep, SessionsDep, open_session
+from backend.journal.usage import ask_usage_of
 from backend.rate_limiter import rate_limit
 from backend.routes.cursors import (
     Archived,
@@ -104,10 +105,12 @@ async def read_conversation(
 ) -> ConversationDetail:
     """`next` is where the older messages go on, for `before` of the messages route."""
     stored = await listing.get_conversation(session, user_id, conversation_id)
+    used = ask_usage_of(session, stored.id)
     page = await messages.read_page(session, stored.id, limit=limit)
     return ConversationDetail.model_validate(
         shown(runtime.providers, stored).model_dump()
         | {
+            "usage": (await used).one(),
             "messages": [MessageResponse.model_validate(message) for message in page.messages],
             "next": messages_cursor(stored.id, page.next),
         }

@@ -155,8 +155,9 @@ async def _asked(given: _Given) -> _Meant:
         running = None if key is None else ask_running(session, given.user_id, key)
         chat = read_chat(body.id, await coming)
         number = None if chat is None else chat.conversation_id
+        names = name, kept_id(message)
         asked = TurnRequest(
-            number, body.text, key, given.zone, name, asked_as=kept_id(message), approvals=True
+            number, body.text, key, given.zone, *names, approvals=True, project_id=body.project_id
         )
         runs = None if running is None else read_running(asked, await running)
         if runs is None and chat is not None and body.message_id is not None:

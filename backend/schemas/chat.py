@@ -43,6 +43,10 @@ def _id(value: object) -> object:
 
 IdempotencyKey = Annotated[str, AfterValidator(_printable), Text(min_length=1, max_length=KEY_MAX)]
 
+ProjectId = Annotated[
+    int | None, Field(description="To which a new conversation belongs."), BeforeValidator(_id)
+]
+
 
 class ChatRequest(BaseModel):
     """One message; with no id it opens a new conversation."""
@@ -57,9 +61,7 @@ class ChatRequest(BaseModel):
     message: MessageText
     approvals: bool = False
     """Whether the client can ask the person to approve a call."""
-    project_id: Annotated[
-        int | None, Field(description="To which a new conversation belongs."), BeforeValidator(_id)
-    ] = None
+    project_id: ProjectId = None
 
 
 class ChatResponse(BaseModel):

@@ -53,8 +53,24 @@ class ConversationList(BaseModel):
     """The cursor of the following page; null on the last."""
 
 
+class ConversationUsage(BaseModel):
+    """What a conversation has cost so far, names and summaries of it among that."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    input_tokens: int | None
+    cached_tokens: int | None
+    """Of the input, those the provider had kept from an earlier request."""
+    output_tokens: int | None
+    """As the provider counted them; null where it has counted none."""
+    cost_usd: float | None
+    """Of what had a known price when it was booked; null where nothing had."""
+
+
 class ConversationDetail(ConversationResponse):
     """A conversation with its newest messages, oldest of them first."""
+
+    usage: ConversationUsage
 
     messages: list[MessageResponse]
     next: str | None

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, core_schema
 
 from backend.models import CLIENT_ID_MAX, Role
+from backend.schemas.chat import ProjectId
 from backend.schemas.fields import MessageText, storable
 
 
@@ -117,6 +118,7 @@ class UiChatRequest(BaseModel):
     messages: list[Annotated[SentMessage | None, _Ignored]] = []
     trigger: Annotated[str, _Ignored] | None = None
     message_id: _Text = Field(default=None, alias="messageId")
+    project_id: ProjectId = None
 
     @property
     def newest(self) -> SentMessage:

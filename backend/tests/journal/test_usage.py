@@ -71,6 +71,28 @@ async def test_an_answered_turn_shows_what_all_its_model_calls_cost(
     assert await days_of(bob) == []
 
 
+async def test_a_conversation_says_what_it_has_cost_to_its_owner(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    made = (await alice.post("/api/conversations", json={"title": "Trip"})).json()["id"]
+
+    async def used() -> Any:
+        return (await alice.get(f"/api/conversations/{made}?limit=1")).json()["usage"]
+
+    tokens = ("input_tokens", "cached_tokens", "output_tokens")
+    assert await used() == dict.fromkeys((*tokens, "cost_usd"))
+    model.extend([costing(calls("list_tasks"), 100, 0, 10), costing(says("None."), 150, 100, 5)])
+    await send(alice, "What is there?", conversation_id=made)
+    model.extend([costing(calls("list_tasks"), 40, 0, 4), LOST])
+    assert (await send(alice, "And now?", conversation_id=made)).status_code == 503
+    model.extend([costing(says("Elsewhere."), 1000, 0, 1000)])
+    await send(alice, "Something else")
+
+    sums = dict(zip(tokens, (290, 100, 19), strict=True))
+    assert await used() == sums | {"cost_usd": pytest.approx(cost_of(**sums))}
+    assert (await bob.get(f"/api/conversations/{made}")).status_code == 404
+
+
 async def test_a_failed_turn_counts_and_a_retry_adds_to_it(
     alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:

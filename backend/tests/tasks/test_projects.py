@@ -200,6 +200,25 @@ async def test_in_a_projects_conversation_its_tasks_are_shown_and_new_ones_go_th
     assert inside["project_id"] == kitchen
 
 
+async def test_a_chat_of_the_ai_sdk_begins_in_the_project_that_it_names(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    kitchen = (await project(alice))["id"]
+
+    async def begin(client: httpx.AsyncClient, project_id: object) -> httpx.Response:
+        message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "add new"}]}
+        body = {"id": "c1", "message": message, "project_id": project_id}
+        return await client.post("/api/ui/chat", json=body)
+
+    assert refused(await begin(bob, kitchen)) == NOT_FOUND
+    assert refused(await begin(alice, "none")) == (422, "VALIDATION_ERROR")
+    model.extend([calls("add_task", {"title": "new"}), says("Added.")])
+    assert (await begin(alice, kitchen)).status_code == 200
+    [conversation] = (await alice.get("/api/conversations")).json()["conversations"]
+    assert conversation["project_id"] == kitchen
+    assert [each["title"] for each in await listed(alice, project_id=str(kitchen))] == ["new"]
+
+
 async def test_a_project_deleted_while_a_conversation_in_it_is_answered_takes_no_task(
     alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
