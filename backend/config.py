@@ -86,6 +86,8 @@ class Settings(LimitSettings, McpSettings, SignInSettings):
     """Further providers by name, and what is different of a built-in one."""
     toolsets: Annotated[dict[ToolsetName, Toolset], NoDecode] = Field(default={})
     """MCP servers whose tools the assistant may use, by name."""
+    toolset_commands: bool = False
+    """Whether a toolset may be a program that this process starts."""
     default_provider: ProviderName | None = None
     """Whose first model answers where a conversation names none; None: OPENAI_MODEL."""
     ai_timeout_seconds: float = Field(default=30.0, gt=0, le=600)
@@ -172,23 +174,33 @@ class Settings(LimitSettings, McpSettings, SignInSettings):
                 raise ValueError(f"must be a JSON object of {info.field_name} by name") from None
         if not isinstance(value, dict):
             raise ValueError(f"must be a JSON object of {info.field_name} by name")
-        return {name: cls._with_key(name, entry) for name, entry in value.items()}
+        return {name: cls._with_keys(name, entry) for name, entry in value.items()}
 
     @classmethod
-    def _with_key(cls, provider: str, entry: object) -> object:
-        """The entry with the key itself where it names a variable, so that none stands in it."""
-        if not isinstance(entry, dict) or entry.get("key") is None:
+    def _with_keys(cls, owner: str, entry: object) -> object:
+        """The entry with the keys themselves where it names variables: none stands in it."""
+        if not isinstance(entry, dict):
             return entry
-        try:
-            return entry | {"key": _variable(entry["key"])}
-        except ValueError as error:
-            raise ValueError(f"{provider}.key: {error}") from None
+        found = {}
+        for member in ("key", "person_key"):
+            try:
+                if entry.get(member) is not None:
+                    found[member] = _variable(entry[member])
+            except ValueError as error:
+                raise ValueError(f"{owner}.{member}: {error}") from None
+        return entry | found
 
     @field_validator("providers")
     @classmethod
     def _complete(cls, value: dict[str, Provider]) -> dict[str, Provider]:
         refuse_incomplete(value)
         return value
+
+    @model_validator(mode="after")
+    def _commands_allowed(self) -> Self:
+        if any(each.command for each in self.toolsets.values()) and not self.toolset_commands:
+            raise ValueError("TOOLSETS: has a command, which TOOLSET_COMMANDS=true would allow")
+        return self
 
     @model_validator(mode="after")
     def _known_default(self) -> Self:

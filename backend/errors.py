@@ -16,6 +16,7 @@
     │   ├── NotPending                 NOT_PENDING
     │   ├── AlreadyDecided             ALREADY_DECIDED
     │   ├── NothingToUndo              NOTHING_TO_UNDO
+    │   ├── OutsideChanged             OUTSIDE_CHANGED
     │   └── TaskChanged                TASK_CHANGED
     ├── ValidationFailed          422  VALIDATION_ERROR
     ├── RateLimited               429  RATE_LIMIT_EXCEEDED
@@ -175,6 +176,16 @@ class NothingToUndo(Conflict):
 
     code = "NOTHING_TO_UNDO"
     message = "There is nothing to undo here."
+
+
+class OutsideChanged(Conflict):
+    """The message had outside tools do what cannot be taken back; `not_undone` are those calls."""
+
+    code = "OUTSIDE_CHANGED"
+    message = "This cannot be asked again, because it has changed something outside of this app."
+
+    def __init__(self, not_undone: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(details={"not_undone": list(not_undone)})
 
 
 class TaskChanged(Conflict):

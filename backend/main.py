@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 
 from backend.agent.context.tokens import load_tokenizer
 from backend.agent.models.catalog import open_providers
-from backend.agent.toolsets import Toolsets
+from backend.agent.toolsets import open_toolsets
 from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
 from backend.database import Sessions, create_db_and_tables, create_pool
@@ -182,7 +182,7 @@ async def _open_runtime(
         await stack.enter_async_context(keep_live(autocommit, runs)),
         places,
         await stack.enter_async_context(keep_afterwork(settings, autocommit, providers, places)),
-        Toolsets(settings.toolsets),
+        await stack.enter_async_context(open_toolsets(settings.toolsets)),
     )
 
 

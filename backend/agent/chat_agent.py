@@ -3,7 +3,6 @@
 import asyncio
 import copy
 import json
-from collections.abc import Sequence
 
 from agents import (
     Agent,
@@ -65,14 +64,11 @@ _RUN = RunConfig(
 )
 
 
-def create_agent(
-    model: Model, tools: list[Tool], turn: Turn, down: Sequence[str] = ()
-) -> Agent[Turn]:
+def create_agent(model: Model, tools: list[Tool], turn: Turn, note: str = "") -> Agent[Turn]:
     """A fresh agent for one run of `turn`; agents and tools are not safe to share between runs.
 
-    `down` are the toolsets that are not there now.
+    `note` is what the model is told besides `INSTRUCTIONS`.
     """
-    note = f"\n\nNot available right now: the tools of {', '.join(down)}." if down else ""
     return Agent(
         name="todo-assistant",
         instructions=INSTRUCTIONS + note,

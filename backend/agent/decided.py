@@ -1,6 +1,7 @@
 """What the person has decided of a turn's calls, done before the model is asked again."""
 
 from backend.agent.events import Telling
+from backend.agent.outside_tools import OutsideTools
 from backend.agent.task_tools import Caller
 from backend.agent.tools import TOOLS, failure
 from backend.conversations.approvals import Approval, declined_call, is_to_do, recorded_call
@@ -10,17 +11,29 @@ from backend.errors import ValidationFailed
 from backend.journal.record import record_decided
 from backend.journal.turns import Turn, TurnClosed
 
+_OURS = frozenset(tool.template.name for tool in TOOLS)
 
-async def do_decided(user_id: str, session: Session, turn: Turn, telling: Telling | None) -> None:
+
+async def do_decided(
+    user_id: str,
+    session: Session,
+    turn: Turn,
+    telling: Telling | None,
+    outside: OutsideTools | None = None,
+) -> None:
     """Do what the person has approved of the turn's calls, and put on record what was declined.
 
     In the order in which they were asked for; each is done once, its effect, its record and the
     mark that it is done being one transaction. Arguments are those on record.
     """
     for at, approval in enumerate(turn.approvals):
-        if is_to_do(approval):
-            async with turn.calling:
-                await _do_decided(user_id, session, turn, at, approval, telling)
+        if not is_to_do(approval):
+            continue
+        if outside and approval["approved"] and approval["tool"] not in _OURS:
+            await outside.do_approved(session, at, approval)
+            continue
+        async with turn.calling:
+            await _do_decided(user_id, session, turn, at, approval, telling)
 
 
 async def _do_decided(

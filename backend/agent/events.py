@@ -8,11 +8,27 @@ is held as well, since an answer is kept without it.
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import count
+from math import isfinite
+from time import monotonic
+from typing import Protocol
 
 from backend.conversations.parts import Part
 from backend.conversations.tool_calls import ToolCall, as_shown, strip_unstorable
 from backend.visible import shows_something
 
+
+class Progress(Protocol):
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None: ...
+
+
+PROGRESS_S = 0.25
+"""Seconds between two words of a call's progress that viewers are shown."""
+PROGRESS_MAX = 200
+"""Of one call."""
+PROGRESS_LENGTH = 200
+"""Characters of what a server says of it."""
 _CALLED_AS = r"(?:to=)?(?:functions?\.)?"
 _MARKUP = r"<(?:[A-Za-z/|!?]|$)"
 _LINE = (
@@ -22,7 +38,8 @@ _LINE = (
 )
 
 
-def _suspects(names: Sequence[str]) -> re.Pattern[str]:
+@cache
+def _suspects(names: tuple[str, ...]) -> re.Pattern[str]:
     """Where text begins that is to be held: markup anywhere, the rest where a line begins."""
     called = rf"{_CALLED_AS}(?:{'|'.join(map(re.escape, names))})\b" if names else r"(?!)"
     beginnings = {name[:length] for name in names for length in range(1, len(name) + 1)}
@@ -42,8 +59,8 @@ class Telling:
 
     def __init__(self, emit: Callable[[Part], None], names: Sequence[str] = ()) -> None:
         self._emit = emit
-        self.names = names
-        self._suspect = _suspects(names)
+        self.names: Sequence[str] = ()
+        self.know(names)
         self._said: list[str] = []
         """What was told since the last call on record."""
         self._answer: list[str] = []
@@ -54,6 +71,11 @@ class Telling:
         """The last text of the model's last answer."""
         self.torn = False
         """Whether something was told that the model's mended answer does not hold."""
+
+    def know(self, names: Sequence[str]) -> None:
+        """The run has tools of these names as well."""
+        self.names = (*self.names, *names)
+        self._suspect = _suspects(self.names)
 
     @property
     def said(self) -> str:
@@ -119,6 +141,36 @@ class Telling:
         self._said, self._answer = [], []
         (shown,) = as_shown([call])
         self._emit({"call": shown})
+
+    def known(self, number: int, call: ToolCall) -> None:
+        """The result has become known of the call that is on record as the `number`th, from 0."""
+        self._emit({"known": {"number": number, "result": call["result"]}})
+
+    def progress_of(self, tool: str) -> Progress:
+        """What is to be awaited with the progress of a call, of which viewers see some."""
+        told, seen = count(), -PROGRESS_S
+
+        async def progressed(progress: float, total: float | None, message: str | None) -> None:
+            nonlocal seen
+            if monotonic() - seen < PROGRESS_S or next(told) >= PROGRESS_MAX:
+                return
+            seen = monotonic()
+            said = strip_unstorable(message or "")[:PROGRESS_LENGTH] or None
+            numbers = [
+                each if each is None or isfinite(each) else None for each in (progress, total)
+            ]
+            self._emit(
+                {
+                    "progress": {
+                        "tool": tool,
+                        "progress": numbers[0],
+                        "total": numbers[1],
+                        "message": said,
+                    }
+                }
+            )
+
+        return progressed
 
     def conclude(self, answer: str) -> str:
         """All that stands after the last call on record, where the run answers with `answer`."""

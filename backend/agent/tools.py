@@ -128,7 +128,7 @@ async def _call(
         if done := _done_before(turn, tool.template.name, recordable(given)):
             return json.dumps(done, ensure_ascii=False)
         if tool.template.name in turn.ask_first:
-            _ask_first(turn, tool.template.name, recordable(given), reasoning, telling)
+            ask_first(turn, tool.template.name, recordable(given), reasoning, telling)
             return WAITS
         result, undo = await tool.run(
             Caller(session, user_id, turn.zone, turn.conversation.project_id), given
@@ -167,13 +167,14 @@ WAITS = '{"success": false, "error": "This waits for the person to approve it."}
 """What no model is given: a run ends with the step that asks the person for something."""
 
 
-def _ask_first(
+def ask_first(
     turn: Turn,
     name: str,
     args: dict[str, Any],
     reasoning: Reasoning | None,
     telling: Telling | None,
 ) -> None:
+    """Have the call wait for the person."""
     number = len(turn.calls) + len(turn.approvals)
     approval = request_approval(turn.message_id, turn.attempt, number, name, args)
     if reasoning:

@@ -1,76 +1,92 @@
 """Tools of MCP servers that the settings name: what they offer, and how one is called.
 
-A server is asked for its list at most once in `FRESH_S`, and one that is down is left alone for
-a while and left out of the turn. What it says of itself is bounded and never trusted further
-than the operator's list of its tools. No connection outlives a call, so a server may be
-restarted at any time.
+A server is asked for its list now and then, aside from the turns, which take what was found. One
+that is down is left out of a turn and looked for again. What a server says of itself is bounded
+and never trusted further than the operator's settings. A call is made once the server has
+answered something else, so that one which could not be made is told from one whose outcome is
+not known.
 """
 
 import asyncio
-import json
 import logging
-import re
-import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx2
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CallToolResult, Tool
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    CallToolRequest,
+    CallToolRequestParams,
+    CallToolResult,
+    TextContent,
+)
 
+from backend.agent.events import Progress
+from backend.agent.toolset_offers import OfferedTool, all_tools, within_bounds
+from backend.agent.toolset_servers import server_of
 from backend.settings.toolsets import Toolset
 
 logger = logging.getLogger(__name__)
 
 FRESH_S = 300.0
-"""Seconds for which a list counts."""
+"""Seconds after which a list is asked for again, beside the turn that finds it so old."""
 AWAY_S = 30.0
 """Seconds for which a server that did not answer is left alone."""
-LIST_S = 5.0
-TOOLS_MAX = 50
-"""Tools of one server."""
-SCHEMA_MAX = 8_000
-"""Bytes of a tool's schema as JSON, and characters of its description."""
-ANSWER_MAX = 256 * 1024
-"""Bytes of one answer of a server."""
+LIST_S = 10.0
+"""Seconds for which it may take to answer with its list."""
+FIRST_S = 5.0
+"""Seconds for which a turn waits for a list where none has been asked for yet."""
+AGAIN_S = 1.0
+"""The same where the server was down."""
 IDEMPOTENCY_KEY = "todo/idempotency-key"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+PROJECT_ID = "todo/project-id"
+_REFUSED = frozenset({HEADER_MISMATCH, INVALID_PARAMS, METHOD_NOT_FOUND})
+"""With one of these a server says that it has not begun the call."""
 
 
 class ToolsetDown(Exception):
-    """The server cannot be reached, does not answer in time, or says what no server may."""
+    """The server cannot be reached or does not answer, so the call was not made."""
+
+
+class OutcomeUnknown(Exception):
+    """The call was made, and nobody knows what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class OfferedTool:
-    """A tool of a server that the assistant may use."""
+class Asking:
+    """On whose behalf a call is made, and under which name of its own."""
 
-    toolset: str
-    name: str
-    """As the server calls it."""
-    description: str
-    schema: Mapping[str, Any]
-    only_reads: bool
-    may_repeat: bool
-    """Whether a call whose outcome is unknown may be made again."""
+    user_id: str
+    key: str
+    project_id: int | None = None
+    told: Progress | None = None
+    """Awaited with what the server says of its progress."""
 
-    @property
-    def full_name(self) -> str:
-        """The name a model knows it by, which none of ours has."""
-        return f"{self.toolset}_{self.name}"
+
+@dataclass(slots=True)
+class Offer:
+    """What toolsets offer to a turn."""
+
+    tools: list[OfferedTool] = field(default_factory=list)
+    size: int = 0
+    """Bytes of what they say of themselves."""
+    down: list[str] = field(default_factory=list)
+    """The toolsets that are not there now."""
 
 
 @dataclass(slots=True)
 class _Listed:
     tools: list[OfferedTool] = field(default_factory=list)
+    size: int = 0
     until: float = 0.0
-    down: bool = False
+    down: bool = True
+    looked: bool = False
 
 
 class Toolsets:
@@ -78,121 +94,143 @@ class Toolsets:
 
     def __init__(self, toolsets: Mapping[str, Toolset]) -> None:
         self._toolsets = toolsets
+        self._servers = {name: server_of(toolset) for name, toolset in toolsets.items()}
         self._listed = {name: _Listed() for name in toolsets}
-        self._locks = {name: asyncio.Lock() for name in toolsets}
+        self._looks: dict[str, asyncio.Task[None]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._toolsets)
+    @property
+    def names(self) -> list[str]:
+        return list(self._toolsets)
 
-    async def offered(self) -> tuple[list[OfferedTool], list[str]]:
-        """The tools that may be used now, and the names of the toolsets that are down."""
-        found = await asyncio.gather(*(self._list(name) for name in self._toolsets))
-        tools = [tool for listed in found for tool in listed.tools if not listed.down]
-        return tools, [
-            name for name, listed in zip(self._toolsets, found, strict=True) if listed.down
-        ]
+    def used(self, chosen: Collection[str] | None) -> list[str]:
+        """The toolsets of a conversation, of which some may have been chosen."""
+        if chosen is None:
+            return [name for name, toolset in self._toolsets.items() if toolset.default]
+        return [name for name in self._toolsets if name in chosen]
 
-    async def _list(self, name: str) -> _Listed:
-        async with self._locks[name]:
+    async def offer(self, names: Collection[str]) -> Offer:
+        """What these toolsets offer now; waits a little for one that was not there before."""
+        offer = Offer()
+        if missing := [name for name in names if self._is_old(name) and self._listed[name].down]:
+            looked = all(self._listed[name].looked for name in missing)
+            looks = [self._look(name) for name in missing]
+            await asyncio.wait(looks, timeout=AGAIN_S if looked else FIRST_S)
+        for name in names:
             listed = self._listed[name]
-            if listed.until > time.monotonic():
-                return listed
-            toolset = self._toolsets[name]
-            try:
-                async with _connected(toolset, LIST_S) as client:
-                    told = (await client.list_tools()).tools
-                tools = [tool for each in told if (tool := _offered(name, toolset, each))]
-                listed = _Listed(tools[:TOOLS_MAX], time.monotonic() + FRESH_S)
-            except ToolsetDown as error:
-                logger.warning("toolset %s is down: %s", name, type(error.__cause__).__name__)
-                listed = _Listed(until=time.monotonic() + AWAY_S, down=True)
-            self._listed[name] = listed
-            return listed
+            if listed.down:
+                offer.down.append(name)
+                continue
+            if self._is_old(name):
+                self._look(name)
+            offer.tools += listed.tools
+            offer.size += listed.size
+        return offer
 
-    async def call(self, tool: OfferedTool, args: Mapping[str, Any], key: str) -> CallToolResult:
-        """What the server answers.
+    def _is_old(self, name: str) -> bool:
+        return self._listed[name].until <= time.monotonic()
+
+    def look_at_all(self) -> None:
+        """Ask all servers for their lists, without waiting for them."""
+        for name in self._toolsets:
+            self._look(name)
+
+    def _look(self, name: str) -> asyncio.Task[None]:
+        """The look at a server that is under way."""
+        if name not in self._looks:
+            look = asyncio.create_task(self._list(name))
+            look.add_done_callback(lambda _: self._looks.pop(name))
+            self._looks[name] = look
+        return self._looks[name]
+
+    async def _list(self, name: str) -> None:
+        toolset = self._toolsets[name]
+        try:
+            async with asyncio.timeout(LIST_S), self._servers[name].client(None) as client:
+                tools, size = within_bounds(name, toolset, await all_tools(client))
+        except Exception as error:
+            logger.warning("toolset %s is down: %s", name, type(error).__name__)
+            self._listed[name] = _Listed(until=time.monotonic() + AWAY_S, looked=True)
+            return
+        until = time.monotonic() + FRESH_S
+        self._listed[name] = _Listed(tools, size, until, down=False, looked=True)
+
+    async def call(
+        self, tool: OfferedTool, args: Mapping[str, Any], asking: Asking
+    ) -> CallToolResult:
+        """What the server answers, within the time that the settings give it.
 
         Raises:
-            ToolsetDown: it did not, so that nobody knows what it has done.
+            ToolsetDown: it is not there, and has not been asked.
+            OutcomeUnknown: it was asked, and has not answered.
         """
-        toolset = self._toolsets[tool.toolset]
-        meta: Any = {IDEMPOTENCY_KEY: key} if toolset.takes_key else None
-        async with _connected(toolset, toolset.seconds) as client:
-            return await client.call_tool(tool.name, dict(args), meta=meta)
+        toolset, made = self._toolsets[tool.toolset], False
+        answers: list[CallToolResult] = []
+        meta: dict[str, Any] = {IDEMPOTENCY_KEY: asking.key} if toolset.takes_key else {}
+        if asking.project_id is not None:
+            meta[PROJECT_ID] = asking.project_id
+        try:
+            async with (
+                asyncio.timeout(toolset.seconds),
+                self._servers[tool.toolset].client(asking.user_id) as client,
+            ):
+                made = True
+                answers.append(await _ask(client, tool.name, args, meta, asking.told))
+        except Exception as error:
+            if not answers:
+                logger.warning("toolset %s: %s", tool.toolset, type(error).__name__)
+                self._listed[tool.toolset].until = 0.0
+                raise (OutcomeUnknown if made else ToolsetDown) from error
+        return answers[0]
 
-
-def _offered(name: str, toolset: Toolset, told: Tool) -> OfferedTool | None:
-    """The tool, if the operator has it used and what it says of itself is of use."""
-    hints = told.annotations
-    only_reads = bool(hints and hints.read_only_hint)
-    if told.name not in toolset.tools and not (only_reads and not toolset.tools):
-        return None
-    if not _NAME.fullmatch(told.name) or told.input_schema.get("type") != "object":
-        return None
-    if len(json.dumps(told.input_schema)) > SCHEMA_MAX:
-        return None
-    repeats = only_reads or toolset.takes_key or bool(hints and hints.idempotent_hint)
-    description = (told.description or told.title or told.name)[:SCHEMA_MAX]
-    return OfferedTool(name, told.name, description, told.input_schema, only_reads, repeats)
+    async def close(self) -> None:
+        looks = list(self._looks.values())
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+        await asyncio.gather(*(server.close() for server in self._servers.values()))
 
 
 @asynccontextmanager
-async def _connected(toolset: Toolset, seconds: float) -> AsyncIterator[Client]:
-    """A client for one question, which has to be over in `seconds`.
-
-    Raises:
-        ToolsetDown: whatever goes wrong inside; the cause says what.
-    """
-    headers = {}
-    if toolset.key is not None:
-        headers["Authorization"] = f"Bearer {toolset.key.get_secret_value()}"
+async def open_toolsets(toolsets: Mapping[str, Toolset]) -> AsyncIterator[Toolsets]:
+    """Look at all servers, without waiting for them; in the end programs are ended."""
+    opened = Toolsets(toolsets)
+    opened.look_at_all()
     try:
-        async with asyncio.timeout(seconds):
-            await _refuse_link_local(toolset.url)
-            async with (
-                httpx2.AsyncClient(
-                    transport=_Bounded(), headers=headers, timeout=seconds, trust_env=False
-                ) as http,
-                Client(streamable_http_client(toolset.url, http_client=http)) as client,
-            ):
-                yield client
-    except Exception as error:
-        raise ToolsetDown from error
+        yield opened
+    finally:
+        await opened.close()
 
 
-async def _refuse_link_local(url: str) -> None:
-    """See that the address is none of the network on which clouds hand out secrets.
+async def _ask(
+    client: Client,
+    name: str,
+    args: Mapping[str, Any],
+    meta: dict[str, Any],
+    told: Progress | None,
+) -> CallToolResult:
+    """Call the tool; where the server says that it has not begun, that is the answer.
 
-    Raises:
-        ConnectionRefusedError: it is.
+    Not by the client's own method, which holds results to the schema that the server has told
+    of, and keeps those from us that are otherwise, although the call was made.
     """
-    host = urlsplit(url).hostname or ""
-    loop = asyncio.get_running_loop()
-    for *_, address in await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM):
-        if ip_address(str(address[0]).partition("%")[0]).is_link_local:
-            raise ConnectionRefusedError
+    given: Any = meta or None
+    request = CallToolRequest(
+        params=CallToolRequestParams(name=name, arguments=dict(args), _meta=given)
+    )
 
+    async def send() -> CallToolResult:
+        return await client.session.send_request(request, CallToolResult, progress_callback=told)
 
-class _Bounded(httpx2.AsyncHTTPTransport):
-    """Reads no more of an answer than may be."""
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = await super().handle_async_request(request)
-        response.stream = _BoundedStream(response.stream)
-        return response
-
-
-class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        read = 0
-        async for chunk in self._stream:
-            read += len(chunk)
-            if read > ANSWER_MAX:
-                raise httpx2.ReadError("the answer is too large")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    try:
+        try:
+            return await send()
+        except MCPError as error:
+            if error.code != HEADER_MISMATCH:
+                raise
+            await client.list_tools()  # says which arguments the server wants as headers
+            return await send()
+    except MCPError as error:
+        if error.code not in _REFUSED:
+            raise
+        text = TextContent(type="text", text=f"The tool refused the call: {error.message}")
+        return CallToolResult(content=[text], is_error=True)

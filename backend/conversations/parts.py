@@ -7,7 +7,9 @@ from backend.conversations.tool_calls import ToolCall, as_shown
 
 type Part = dict[str, Any]
 """`{"say": text}`, `{"call": {"tool", "args", "result"}}`, or `{"ask": Approval}`, which is a call
-that waits for the person, with its `number` among the message's calls."""
+that waits for the person, with its `number` among the message's calls. A stream has two more:
+`{"known": {"number", "result"}}`, the result of a call that was shown before it had one, and
+`{"progress": {"tool", "progress", "total", "message"}}` of a call that is being made."""
 
 
 def parts_of(

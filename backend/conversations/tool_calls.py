@@ -41,6 +41,8 @@ class ToolCall(TypedDict):
     undo: NotRequired[Undo]
     outside: NotRequired[bool]
     """Whether it may have changed something outside of our database."""
+    key: NotRequired[str]
+    """Of an outside call: what it is known by to the server, in each attempt."""
     reasoning: NotRequired[dict[str, Any]]
     said: NotRequired[str]
     """What the model said before it, since the call before, where that was streamed."""
@@ -109,6 +111,8 @@ def _call(entry: dict[str, Any]) -> ToolCall:
         call["undo"] = undo
     if entry.get("outside") is True:
         call["outside"] = True
+    if isinstance(entry.get("key"), str):
+        call["key"] = entry["key"]
     if isinstance(reasoning := entry.get("reasoning"), dict):
         call["reasoning"] = reasoning
     if isinstance(entry.get("said"), str):
@@ -129,6 +133,11 @@ def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
 def changes(calls: list[ToolCall]) -> list[str]:
     """What the calls changed, each as a clause: `added task 42, Buy milk`."""
     return [clause for call in calls if (clause := _clause(call))]
+
+
+def changes_outside(calls: list[ToolCall]) -> list[ToolCall]:
+    """Those of the calls that have changed something outside of our database, or may have."""
+    return [call for call in calls if call.get("outside") and _clause(call)]
 
 
 def _clause(call: ToolCall) -> str:

@@ -10,9 +10,14 @@ from typing import Any
 
 from backend.conversations.approvals import load_replaced
 from backend.conversations.messages import read_id
-from backend.conversations.tool_calls import as_shown, load_calls, unfinished_answer
+from backend.conversations.tool_calls import (
+    as_shown,
+    changes_outside,
+    load_calls,
+    unfinished_answer,
+)
 from backend.database import Row, Session, execute
-from backend.errors import MessageChanged, MessageNotFound, TurnInProgress
+from backend.errors import MessageChanged, MessageNotFound, OutsideChanged, TurnInProgress
 from backend.journal import statements
 from backend.journal.approvals import Asked, lock_answer
 from backend.journal.begin import Busy, given_again
@@ -56,6 +61,7 @@ async def ask_again(
         TurnInProgress: it is still being worked on, and is to be put otherwise.
         TaskChanged: what it had changed was changed since, so nothing is done.
         NothingToUndo: what it had changed was not recorded, so nothing is done.
+        OutsideChanged: it had outside tools do what cannot be taken back, so nothing is done.
         TooManyTurns: the user's quota of turns at once is taken.
         BudgetSpent: the user's tokens of the day are.
     """
@@ -95,6 +101,8 @@ async def _begin_anew(
     session: Session, user_id: str, row: Row, edit: Edit | None, history_limit: int
 ) -> Turn:
     calls = load_calls(row.tool_calls_json)
+    if outside := changes_outside(calls):
+        raise OutsideChanged(as_shown(outside))
     if row.undone_at is None:
         await take_back(session, user_id, calls)
     if edit is not None:

@@ -16,13 +16,13 @@ async def record_call(session: Session, turn: Turn, call: ToolCall) -> None:
     await _journal(session, turn, [*turn.calls, call])
 
 
-async def rewrite_record(session: Session, turn: Turn) -> None:
-    """Write the turn's calls anew, after the result of one of them has become known.
+async def rewrite_record(session: Session, turn: Turn, calls: list[ToolCall]) -> None:
+    """Write the turn's calls anew, of which the result of one has become known.
 
     Raises:
         TurnClosed: as `record_call`; the result is then not on record.
     """
-    await _journal(session, turn, turn.calls)
+    await _journal(session, turn, calls)
 
 
 async def _journal(session: Session, turn: Turn, calls: list[ToolCall]) -> None:

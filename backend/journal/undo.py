@@ -21,7 +21,14 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
 from backend.conversations.messages import DEAD, StoredMessage, conversations, messages, read_id
-from backend.conversations.tool_calls import ToolCall, Undo, changes, load_calls
+from backend.conversations.tool_calls import (
+    ToolCall,
+    Undo,
+    as_shown,
+    changes,
+    changes_outside,
+    load_calls,
+)
 from backend.database import Row, Session, execute
 from backend.errors import (
     AlreadyUndone,
@@ -146,7 +153,9 @@ def _recorded(changed: list[_Change]) -> Undo:
 
 
 async def undo_message(session: Session, user_id: str, message_id: str) -> StoredMessage:
-    """Take back all that the message's turn changed, and mark the message; or do nothing.
+    """Take back all that the message's turn changed here, and mark the message; or do nothing.
+
+    What it had outside tools do stays as it is.
 
     What waits there for the person's approval is declined.
 
@@ -156,13 +165,14 @@ async def undo_message(session: Session, user_id: str, message_id: str) -> Store
         MessageNotFound: not there, someone else's, a person's, or its conversation is deleted.
         AlreadyUndone: it has been.
         TurnInProgress: it is still being worked on.
-        NothingToUndo: it changed nothing, or what it changed was not recorded.
+        NothingToUndo: it changed nothing here, or what it changed was not recorded.
         TaskChanged: tasks were changed since; `details.tasks` names them.
     """
     message = await _find(session, user_id, message_id)
     calls = load_calls(message.tool_calls_json)
     if not await take_back(session, user_id, calls) and not message.waiting:
-        raise NothingToUndo
+        outside = as_shown(changes_outside(calls))
+        raise NothingToUndo(details={"not_undone": outside} if outside else None)
     if message.waiting:
         await execute(session, statements.DECLINE, {"message": message.id})
     row = (await execute(session, _MARK, {"message": message.id})).one()

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 
 from backend.auth import CurrentUser, SignedInRoute
+from backend.conversations.tool_calls import as_shown, changes_outside
 from backend.database import SessionDep
 from backend.journal.again import Edit
 from backend.journal.approvals import Decision
@@ -18,6 +19,7 @@ from backend.schemas.messages import (
     DecisionsRequest,
     EditRequest,
     MessageResponse,
+    UndoneResponse,
 )
 from backend.turns.again import ask_again_and_go_on, decide_and_go_on
 from backend.turns.take import wait_for
@@ -36,11 +38,16 @@ going_on = APIRouter(route_class=AnswerRoute)
 @rate_limit("tasks")
 async def undo_message(
     request: Request, message_id: str, user_id: CurrentUser, session: SessionDep
-) -> MessageResponse:
-    """All of it, and once, or nothing: only where no task was changed since. The marked message."""
+) -> UndoneResponse:
+    """All of it, and once, or nothing: only where no task was changed since. The marked message.
+
+    What outside tools have done stays as it is, and is told.
+    """
     message = await undo_turn(session, user_id, message_id)
     await session.commit()
-    return MessageResponse.model_validate(message)
+    marked = MessageResponse.model_validate(message).model_dump()
+    outside = as_shown(changes_outside(message.tool_calls))
+    return UndoneResponse.model_validate(marked | {"not_undone": outside})
 
 
 Again = Annotated[AgainRequest, Body(default_factory=AgainRequest)]

@@ -95,3 +95,10 @@ class MessageResponse(BaseModel):
     """The calls that wait for the person; null where none does."""
     replaced: OrNull[list[ReplacedAnswer]]
     """What stood here before the person asked again, oldest first; null where nothing did."""
+
+
+class UndoneResponse(MessageResponse):
+    """A message whose changes were taken back."""
+
+    not_undone: OrNull[list[ToolCallResponse]]
+    """The calls of outside tools, whose effects stay; null where there are none."""

@@ -5,6 +5,7 @@ process's places only while it works.
 """
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 from backend.agent.chat_agent import create_agent, run_agent
@@ -15,6 +16,7 @@ from backend.agent.models.catalog import Choice
 from backend.agent.models.run_model import TOO_LONG, ProviderError, RunModel
 from backend.agent.models.told_model import ToldModel
 from backend.agent.outside_tools import OutsideTools
+from backend.agent.prompt import outside_note
 from backend.agent.tools import create_tools_for_user
 from backend.agent.wire.exchange import Exchanges
 from backend.conversations.approvals import is_to_do
@@ -93,15 +95,18 @@ async def _run(
     turn.provider, turn.model = choice
     turn.spending.pricing = runtime.providers.pricing(choice)
     turn.ask_first = runtime.settings.approval_tools if request.approvals else ()
+    outside = await _outside(runtime, place, user_id, run, request.approvals)
     if any(map(is_to_do, turn.approvals)):
-        async with open_session(runtime.sessions) as session:
-            await do_decided(user_id, session, turn, run.telling)
+        await _do_decided(runtime, user_id, run, outside, end)
     budget = budget_of(choice.model, runtime.providers.window(choice))
+    if outside:
+        budget = budget.less(outside.offer.size)
     messages = runtime.settings.history_limit
     context = build_context(turn, day, request.text, budget, messages)
     done = len(turn.calls), len(turn.earlier)
     try:
-        return Ended(await _attempt(runtime, place, user_id, run, context, end), context)
+        answer = await _attempt(runtime, place, user_id, run, context, outside, end)
+        return Ended(answer, context)
     except ProviderError as error:
         if error.reason != TOO_LONG:
             raise
@@ -111,30 +116,68 @@ async def _run(
             raise
     async with Place(runtime.places) as another:
         try:
-            return Ended(await _attempt(runtime, another, user_id, run, context, end), context)
+            if outside:
+                outside = replace(outside, waiting=another.free)
+            answer = await _attempt(runtime, another, user_id, run, context, outside, end)
+            return Ended(answer, context)
         except ProviderError as error:
             if error.reason == TOO_LONG:
                 runtime.afterwork.shorten(turn, context)
             raise
 
 
+async def _outside(
+    runtime: Runtime, place: Place, user_id: str, run: Run, can_ask: bool
+) -> OutsideTools | None:
+    """The tools of the conversation's toolsets; None where it has none."""
+    names = runtime.toolsets.used(None)
+    if not names:
+        return None
+    async with place.free():
+        offer = await runtime.toolsets.offer(names)
+    if run.telling:
+        run.telling.know([tool.full_name for tool in offer.tools])
+    return OutsideTools(
+        runtime.toolsets, offer, user_id, run.turn, run.telling, can_ask, place.free
+    )
+
+
+async def _do_decided(
+    runtime: Runtime, user_id: str, run: Run, outside: OutsideTools | None, end: float
+) -> None:
+    """Do what the person has decided, until `end` at the latest, by the loop's clock.
+
+    Raises:
+        ProviderError: there was not enough time.
+    """
+    try:
+        async with asyncio.timeout_at(end), open_session(runtime.sessions) as session:
+            await do_decided(user_id, session, run.turn, run.telling, outside)
+    except TimeoutError as error:
+        raise ProviderError("timeout") from error
+
+
 async def _attempt(
-    runtime: Runtime, place: Place, user_id: str, run: Run, context: Context, end: float
+    runtime: Runtime,
+    place: Place,
+    user_id: str,
+    run: Run,
+    context: Context,
+    outside: OutsideTools | None,
+    end: float,
 ) -> str:
     """Run a fresh agent on `context` until `end` at the latest, by the loop's clock."""
     turn, telling = run.turn, run.telling
     async with open_session(runtime.sessions) as session:
         tools = create_tools_for_user(user_id, session, turn, telling)
-        down: list[str] = []
-        if runtime.toolsets:
-            async with place.free():
-                offered, down = await runtime.toolsets.offered()
-            outside = OutsideTools(runtime.toolsets, session, turn, telling, place.free)
-            tools += outside.bind(offered)
+        note = ""
+        if outside:
+            tools += outside.bind(session)
+            note = outside_note(bool(outside.offer.tools), outside.offer.down)
         by = Exchanges(f"{turn.provider}/{turn.model}", turn.reasoning)
         named = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
         model = RunModel(named, place.free, turn.spending, by)
-        agent = create_agent(ToldModel(model, telling) if telling else model, tools, turn, down)
+        agent = create_agent(ToldModel(model, telling) if telling else model, tools, turn, note)
         limit = end - asyncio.get_running_loop().time()
         try:
             answer = await run_agent(agent, context, turn, limit)

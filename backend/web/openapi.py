@@ -23,6 +23,7 @@ from backend.errors import (
     MessageNotFound,
     NothingToUndo,
     NotPending,
+    OutsideChanged,
     ProjectNotFound,
     RateLimited,
     StepNotFound,
@@ -74,6 +75,9 @@ _DETAILS: dict[type[AppError], Any] = {
     ValidationFailed: [
         {"field": "title", "message": "Field required", "type": "missing"},
     ],
+    OutsideChanged: {
+        "not_undone": [{"tool": "sim_run_dla_simulation", "args": {}, "result": {"success": True}}]
+    },
     TaskChanged: {"tasks": [{"task_id": 42, "title": "Buy milk"}]},
     AIServiceUnavailable: {
         "conversation_id": 1,
@@ -173,6 +177,7 @@ AGAIN_ERRORS = error_answers(
     TurnInProgress,
     MessageChanged,
     NothingToUndo,
+    OutsideChanged,
     TaskChanged,
     AIServiceUnavailable,
 )

@@ -91,6 +91,11 @@ class MessageStream:
             return self._call(part["call"])
         if "ask" in part:
             return self._ask(part["ask"])
+        if "known" in part:
+            id_ = call_id(self._message_id, part["known"]["number"])
+            return _part("tool-output-available", toolCallId=id_, output=part["known"]["result"])
+        if "progress" in part:
+            return _part("data-progress", data=part["progress"], transient=True)
         return self._say(part["say"], new="new" in part)
 
     def _say(self, text: str, *, new: bool) -> bytes:

@@ -15,6 +15,8 @@ ANSWER_MAX = 16_384
 NOW_MAX = 8_000
 """Tokens kept from the history for the new message, the day's context and the run's own calls,
 at the most; a quarter of the input where that is less."""
+BYTES_A_TOKEN = 3
+"""Of JSON in English, at the least."""
 RESULT_MAX = 4_000
 """Tokens of one tool result at the most; an eighth of the input where that is less."""
 
@@ -67,6 +69,10 @@ class Budget:
         False says only that it has to be counted.
         """
         return at_most(_fixed()) + known + items_at_most(items) <= self.tokens
+
+    def less(self, size: int) -> "Budget":
+        """What is left beside more tools, which say `size` bytes of themselves."""
+        return Budget(max(0, self.tokens - size // BYTES_A_TOKEN), self.tokenizer) if size else self
 
     def halved(self, sent: Iterable[Any]) -> "Budget":
         """Half of what `sent` turned out to be, for a model that says it is too long."""

@@ -16,12 +16,13 @@ from backend.agent.context.tokens import items_at_most
 from backend.agent.context.truncate import shown
 from backend.agent.wire.exchange import KEPT, nine
 from backend.conversations.messages import StoredMessage
-from backend.conversations.tool_calls import ToolCall
+from backend.conversations.tool_calls import ToolCall, changes_outside
 from backend.models import Role
 
 type Items = list[TResponseInputItem]
 
 UNDONE = "(The person has undone these changes.)"
+STAYS = "(What was done outside of this app stays as it is.)"
 _CALLS = 1_000
 """More calls than a message has."""
 STEP = 0.6
@@ -53,6 +54,13 @@ def past_turns(history: Sequence[StoredMessage], budget: Budget) -> list[PastTur
     return [past_turn(messages, budget) for messages in turns]
 
 
+def undone_word(message: StoredMessage) -> str:
+    """What a model is told of what the person has taken back; empty where they have not."""
+    if message.undone_at is None:
+        return ""
+    return f"{UNDONE} {STAYS}" if changes_outside(message.tool_calls) else UNDONE
+
+
 def past_turn(messages: Sequence[StoredMessage], budget: Budget) -> PastTurn:
     items = [item for message in messages for item in _items(message, budget)]
     return PastTurn(messages, items, items_at_most(items))
@@ -63,7 +71,7 @@ def _items(message: StoredMessage, budget: Budget) -> Iterator[TResponseInputIte
         yield {"role": "user", "content": message.content}
         return
     yield from call_items(message.id, message.tool_calls, budget)
-    said = [message.content, UNDONE if message.undone_at else ""]
+    said = [message.content, undone_word(message)]
     if content := "\n".join(filter(None, said)):
         yield {"role": "assistant", "content": content}
 

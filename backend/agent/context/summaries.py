@@ -10,10 +10,10 @@ from typing import Any
 from agents import Model
 
 from backend.agent.context.budget import Budget
-from backend.agent.context.history import UNDONE, PastTurn
+from backend.agent.context.history import PastTurn, undone_word
 from backend.agent.context.writing import write
 from backend.conversations.messages import StoredMessage
-from backend.conversations.tool_calls import changes
+from backend.conversations.tool_calls import ToolCall, changes
 
 LENGTH = 2000
 """Characters of a summary at the most."""
@@ -55,7 +55,8 @@ def digest(before: str | None, turns: Sequence[PastTurn]) -> str:
 
 def with_undone(before: str, message: StoredMessage) -> str:
     """A summary that tells of the message, whose changes have been undone since."""
-    undone = "; ".join(_clauses(message))
+    ours = [call for call in message.tool_calls if not call.get("outside")]
+    undone = "; ".join(_clauses(ours))
     line = _cut(f"The person has undone these changes: {undone}.", LENGTH // 4)
     return _lines([*before.splitlines(), line])
 
@@ -82,13 +83,13 @@ def _told(turn: PastTurn) -> dict[str, Any]:
     }
 
 
-def _clauses(message: StoredMessage) -> list[str]:
-    return [" ".join(clause.split()) for clause in changes(message.tool_calls)]
+def _clauses(calls: list[ToolCall]) -> list[str]:
+    return [" ".join(clause.split()) for clause in changes(calls)]
 
 
 def _done(message: StoredMessage) -> list[str]:
-    done = _clauses(message)
-    return [*done, UNDONE] if done and message.undone_at else done
+    done = _clauses(message.tool_calls)
+    return [*done, undone_word(message)] if done and message.undone_at else done
 
 
 def _bounded(text: str) -> str:

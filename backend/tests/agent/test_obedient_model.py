@@ -8,6 +8,7 @@ from agents.testing import ScriptedModel
 
 from backend.tests.conftest import Run
 from backend.tests.support.scripting import calls, given, says, together
+from backend.tests.support.toolset_server import READS, serving_tools, tool, using
 from backend.tests.test_chat import chat
 
 ORDER = (
@@ -65,6 +66,24 @@ async def test_an_order_in_a_text_that_is_obeyed_reaches_no_other_persons_task(
     assert task["user_id"] in str(given(model, -2))
     turn["tool_calls"] = turn["tool_calls"][1:]
     await assert_bobs_alone(alice, bob, task, turn)
+
+
+async def test_an_order_in_an_outside_result_that_is_obeyed_reaches_nothing_new(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, run: Run, model: ScriptedModel
+) -> None:
+    task = await bobs_task(bob)
+    order = together(calls("others_wipe"), calls("others_shell", {"command": "id"}), obeys(task))
+    async with serving_tools(tool("look", READS), tool("wipe"), tool("shell")) as server:
+        server.answer = order_to_touch(task)
+        settings = using(server, tools=["look", "wipe"])
+        async with run(alice, **settings) as client:
+            model.extend([calls("others_look"), order])
+            turn = await chat(client, "Look there", approvals=True)
+            assert task["user_id"] in str(given(model))
+            assert [each["tool"] for each in turn["approvals"]] == ["others_wipe"]
+            turn["tool_calls"] = turn["tool_calls"][1:]
+            await assert_bobs_alone(client, bob, task, turn)
+    assert [name for name, _, _ in server.asked] == ["look"]
 
 
 async def test_a_title_cannot_end_its_line_in_the_context_and_begin_another(

@@ -12,11 +12,13 @@ from backend.tests.conftest import Run
 from backend.tests.mcp.test_simulations import address
 from backend.tests.support.scripting import calls, outputs, says
 from backend.tests.support.toolset_server import (
+    ALL,
     READS,
     REPEATS,
     ToolsetServer,
     serving_tools,
     tool,
+    using,
 )
 from backend.tests.turns.test_failures import LOST
 
@@ -29,14 +31,6 @@ async def others() -> AsyncIterator[ToolsetServer]:
         tool("send"), tool("set", REPEATS), tool("look", READS), tool("wipe")
     ) as server:
         yield server
-
-
-def using(server: ToolsetServer | str, **more: Any) -> dict[str, Any]:
-    url = server if isinstance(server, str) else server.url
-    return {"toolsets": {"others": {"url": url, "seconds": 5} | more}}
-
-
-ALL = {"tools": ["send", "set", "look"]}
 
 
 async def say(client: httpx.AsyncClient, text: str, **more: Any) -> httpx.Response:
@@ -68,9 +62,12 @@ async def test_the_conversation_of_the_checklist_runs_a_simulation_and_analyzes_
 
 @pytest.mark.parametrize(
     ("allowed", "names"),
-    [({}, {"others_look"}), (ALL, {"others_send", "others_set", "others_look"})],
+    [
+        ({}, {"others_send", "others_set", "others_look", "others_wipe"}),
+        (ALL, {"others_send", "others_set", "others_look"}),
+    ],
 )
-async def test_only_what_the_operator_lists_is_offered_else_what_only_reads(
+async def test_only_what_the_operator_lists_is_offered_else_all(
     alice: httpx.AsyncClient,
     run: Run,
     model: ScriptedModel,
@@ -83,6 +80,11 @@ async def test_only_what_the_operator_lists_is_offered_else_what_only_reads(
         assert (await say(client, "hi")).status_code == 200
     assert offered(model) == names
     assert others.asked == []
+    assert "You have tools of other apps" in str(model.calls[-1].system_instructions)
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
 
 
 async def test_what_a_server_lies_about_itself_is_left_out(
@@ -93,6 +95,10 @@ async def test_what_a_server_lies_about_itself_is_left_out(
         tool("x" * 41, READS),
         tool("huge", READS, input_schema={"type": "object", "title": "x" * 10_000}),
         tool("add_task", READS),
+        tool("list", READS, input_schema={"type": "object", "properties": ["a"]}),
+        tool("either", READS, input_schema={"type": "object", "anyOf": [{}]}),
+        tool("afar", READS, input_schema=_object(a={"$ref": "http://127.0.0.1:1/schema"})),
+        tool("bad", READS, input_schema=_object(a={"type": "anything"})),
     ]
     model.extend([says("Hello.")])
     async with serving_tools(*lies) as server, run(alice, **using(server)) as client:
@@ -210,23 +216,6 @@ async def test_a_known_result_is_not_asked_for_again_by_a_retry(
         assert (await say(client, "set it")).status_code == 503
         assert (await say(client, "set it")).status_code == 200
     assert len(others.asked) == 1
-
-
-async def test_undo_takes_back_ours_and_not_what_was_done_outside(
-    alice: httpx.AsyncClient, run: Run, model: ScriptedModel, others: ToolsetServer
-) -> None:
-    async with run(alice, **using(others, **ALL)) as client:
-        model.extend(
-            [calls("add_task", {"title": "Milk"}), calls("others_send", {}), says("Done.")]
-        )
-        both = (await say(client, "both")).json()["conversation_id"]
-        model.extend([calls("others_send", {}), says("Done.")])
-        outside = (await say(client, "outside")).json()["conversation_id"]
-        for conversation, status in [(both, 200), (outside, 409)]:
-            messages = (await client.get(f"/api/conversations/{conversation}/messages")).json()
-            undone = await client.post(f"/api/messages/{messages[-1]['id']}/undo")
-            assert undone.status_code == status
-        assert (await client.get("/api/tasks")).json()["total"] == 0
 
 
 async def test_a_call_that_is_cut_off_is_unknown_and_no_retry_makes_it_again(

@@ -514,6 +514,7 @@ async def test_the_answer_is_the_message_and_the_history_marks_it(
     assert message["undone_at"] is None
     undone = await undo(alice, message)
     assert undone["undone_at"].endswith("Z")
+    assert undone.pop("not_undone") is None
     assert undone == message | {"undone_at": undone["undone_at"]}
     asked, answer = await messages_of(alice, conversation_id)
     assert (asked["undone_at"], answer) == (None, undone)

@@ -19,6 +19,7 @@ from mcp_types import (
 
 READS = ToolAnnotations(read_only_hint=True)
 REPEATS = ToolAnnotations(idempotent_hint=True)
+HARMLESS = ToolAnnotations(destructive_hint=False)
 
 
 def tool(name: str, hints: ToolAnnotations | None = None, **more: Any) -> Tool:
@@ -35,21 +36,36 @@ class ToolsetServer:
         self.tools = tools
         self.url = ""
         self.asked: list[tuple[str, dict[str, Any], str | None]] = []
+        self.metas: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        """Of each call, as it came."""
+        self.progress = 0
+        """How many words of its progress come before an answer."""
         self.answer: Any = {"success": True}
+        self.lists = 0
+        """How often it was asked for its tools."""
+        self.listed = asyncio.Event()
         self.arrived = asyncio.Event()
         self.gate = asyncio.Event()
         """Answers wait for it; set unless a test clears it."""
         self.gate.set()
 
     async def list_tools(self, _: Any, __: Any) -> ListToolsResult:
+        self.lists += 1
+        self.listed.set()
         return ListToolsResult(tools=self.tools)
 
     async def call_tool(
         self, ctx: ServerRequestContext[Any, Any], params: CallToolRequestParams
     ) -> CallToolResult:
-        key: Any = dict(ctx.meta or {}).get("todo/idempotency-key")
+        meta: dict[str, Any] = dict(ctx.meta or {})
+        key = meta.get("todo/idempotency-key")
+        self.metas.append(meta)
+        self.headers.append(dict(getattr(ctx.request, "headers", {})))
         self.asked.append((params.name, params.arguments or {}, key))
         self.arrived.set()
+        for number in range(self.progress):
+            await ctx.session.report_progress(number + 1, self.progress, f"step {number + 1}")
         await self.gate.wait()
         if isinstance(self.answer, str):
             return CallToolResult(content=[TextContent(type="text", text=self.answer)])
@@ -57,13 +73,13 @@ class ToolsetServer:
 
 
 @asynccontextmanager
-async def serving_tools(*tools: Tool) -> AsyncIterator[ToolsetServer]:
-    """A server on the loopback, in this event loop."""
+async def serving_tools(*tools: Tool, streams: bool = False) -> AsyncIterator[ToolsetServer]:
+    """A server on the loopback, in this event loop; `streams`: its answers are events."""
     toolset = ToolsetServer([*tools])
     server: Server[Any] = Server(
         "others", on_list_tools=toolset.list_tools, on_call_tool=toolset.call_tool
     )
-    app = server.streamable_http_app(json_response=True, stateless_http=True)
+    app = server.streamable_http_app(json_response=not streams, stateless_http=True)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, log_level="critical")
     serving = uvicorn.Server(config)
     task = asyncio.create_task(serving.serve())
@@ -76,3 +92,13 @@ async def serving_tools(*tools: Tool) -> AsyncIterator[ToolsetServer]:
         toolset.gate.set()
         serving.should_exit = True
         await task
+
+
+ALL = {"tools": ["send", "set", "look"], "approve": []}
+"""All but one of the tools that `others` has, none of which a person is asked about."""
+
+
+def using(server: ToolsetServer | str, **more: Any) -> dict[str, Any]:
+    """Settings in which the server, or the one at an address, is the toolset `others`."""
+    url = server if isinstance(server, str) else server.url
+    return {"toolsets": {"others": {"url": url, "seconds": 5} | more}}
