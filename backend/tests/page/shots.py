@@ -30,6 +30,14 @@ TASKS: list[dict[str, Any]] = [
     {"title": "Send the slides to Anna", "description": "the long version"},
     {"title": "Return the shoes"},
 ]
+PAINT: dict[str, Any] = {
+    "title": "Paint the kitchen",
+    "steps": [
+        {"title": "Buy paint", "done": True},
+        {"title": "Tape the edges"},
+        {"title": "Move the fridge"},
+    ],
+}
 SAYINGS = (
     "Add milk, eggs and bread tomorrow",
     "Add a high priority task finish the report by Friday",
@@ -61,6 +69,9 @@ async def _fill(address: str, token: str) -> None:
     async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as client:
         for task in TASKS:
             (await client.post("/api/tasks", json=task)).raise_for_status()
+        for name in ("Garden", "Kitchen"):
+            project = (await client.post("/api/projects", json={"name": name})).json()["id"]
+        (await client.post("/api/tasks", json=PAINT | {"project_id": project})).raise_for_status()
 
 
 async def _talk(page: Page) -> None:
@@ -85,6 +96,30 @@ async def _open(browser: Browser, look: Look, address: str) -> Page:
     return page
 
 
+async def _picture(page: Page, look: Look, what: str) -> None:
+    await page.screenshot(path=FOLDER / f"page-{look.name}-{what}.jpg", type="jpeg", quality=72)
+
+
+async def _shoot_dialogs(page: Page, look: Look) -> None:
+    await page.get_by_text("1 of 3 steps").click()
+    await _picture(page, look, "steps")
+    await page.get_by_role("button", name="Paint the kitchen", exact=False).first.click()
+    await _picture(page, look, "form")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Projects and calendar").click()
+    await page.get_by_role("button", name="Make an address").click()
+    await page.get_by_role("button", name="Revoke").wait_for()
+    await _picture(page, look, "projects")
+    await page.get_by_role("button", name="Revoke").click()
+    await page.get_by_role("button", name="Make an address").wait_for()
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="This conversation").click()
+    await _picture(page, look, "menu")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="New conversation").click()
+    await _picture(page, look, "new")
+
+
 async def _shoot(browser: Browser, address: str, token: str, *, keep: bool) -> None:
     talked = ""
     for look in LOOKS:
@@ -100,13 +135,11 @@ async def _shoot(browser: Browser, address: str, token: str, *, keep: bool) -> N
         folder.mkdir(parents=True, exist_ok=True)
         picture = folder / f"page-{look.name}.jpg"
         await page.screenshot(path=picture, type="jpeg", quality=72)
-        if look.name == "phone":
+        if look.width < 800:
             await page.get_by_role("main").get_by_role("button", name="Tasks").click()
-            await page.screenshot(path=FOLDER / "page-phone-list.jpg", type="jpeg", quality=72)
-        if look.name in ("light", "dark"):
-            await page.get_by_role("button", name="Add a task").click()
-            form = FOLDER / f"page-form-{look.name}.jpg"
-            await page.screenshot(path=form, type="jpeg", quality=72)
+            await _picture(page, look, "list")
+        else:
+            await _shoot_dialogs(page, look)
         await page.context.close()
 
 

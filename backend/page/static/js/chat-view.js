@@ -3,6 +3,7 @@
 import { Chat } from "./chat.js";
 import { announce, byId, el, toast } from "./dom.js";
 import { plainText, shownMessage } from "./messages.js";
+import { chosenProject } from "./projects.js";
 import { refreshTasks } from "./sync.js";
 import { explain, inWords } from "./words.js";
 
@@ -48,6 +49,9 @@ export function showChat(onBegun, onSettled) {
       if (id !== null) chat.load();
       draw();
     },
+    get id() {
+      return chat.id;
+    },
     stop: () => chat.busy && chat.stop(),
     /** The number of the open conversation, once the service has given it one. */
     get number() {
@@ -75,6 +79,7 @@ async function send(text = byId("composer").value.trim()) {
   const field = byId("composer");
   field.value = "";
   grow();
+  chat.projectId = chosenProject()?.id ?? null;
   const taken = await chat.send(text);
   if (!taken && !field.value) {
     field.value = text;

@@ -18,6 +18,8 @@ export class Chat extends EventTarget {
     super();
     this.id = id;
     this.isNew = isNew;
+    /** To which project it belongs where it begins here; null for none. */
+    this.projectId = null;
     this.messages = [];
     /** "ready", "loading", "waiting" (nothing said yet), "streaming" or "lost" (to be found again). */
     this.state = "ready";
@@ -131,8 +133,9 @@ export class Chat extends EventTarget {
     if (this.busy) return false;
     this.problem = null;
     this.#set("waiting");
+    const place = this.isNew && this.projectId !== null ? { project_id: this.projectId } : {};
     try {
-      const response = await request("POST", "/api/ui/chat", { body: { id: this.id, ...body }, accept: "text/event-stream", signal: this.left.signal });
+      const response = await request("POST", "/api/ui/chat", { body: { id: this.id, ...place, ...body }, accept: "text/event-stream", signal: this.left.signal });
       this.dispatchEvent(new Event("begun"));
       await this.#follow(response, continued);
       return true;

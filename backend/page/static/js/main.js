@@ -2,11 +2,14 @@
 
 import { events, get } from "./api.js";
 import { showChat } from "./chat-view.js";
-import { findConversation, loadModels, markOpen, refreshConversations, showConversations } from "./conversations.js";
+import { loadModels } from "./conversation-menu.js";
+import { findConversation, markOpen, refreshConversations, showConversations } from "./conversations.js";
 import { byId, closeDialog, el, openDialog } from "./dom.js";
-import { hasToken, signIn, signOut, takeTokenFromAddress } from "./session.js";
+import { forgetProjects, loadProjects, showProjects } from "./projects.js";
+import { hasToken, inAddress, signIn, signOut, takeTokenFromAddress } from "./session.js";
 import { forgetTasks, keepFresh, refreshTasks } from "./sync.js";
 import { showTasks } from "./tasks.js";
+import { moneyText } from "./words.js";
 
 const USAGE_EVERY = 60_000;
 
@@ -49,8 +52,8 @@ async function showUsage() {
   if (Date.now() - usageRead < USAGE_EVERY) return;
   usageRead = Date.now();
   const usage = await get("/api/usage?days=1").catch(() => null);
-  const { used_tokens: used, budget_tokens: budget, cost_usd: cost } = usage?.today ?? {};
-  const money = cost ? `, ${new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumFractionDigits: 3 }).format(Number(cost))}` : "";
+  const { used_tokens: used, budget_tokens: budget, used_usd: dollars } = usage?.today ?? {};
+  const money = dollars ? `, ${moneyText(dollars)}` : "";
   byId("usage").textContent = used ? `Today: ${used.toLocaleString()}${budget ? ` of ${budget.toLocaleString()}` : ""} tokens${money}` : "";
 }
 
@@ -72,18 +75,18 @@ function askForToken() {
 async function begin() {
   byId("sign-out").hidden = !hasToken();
   forgetTasks();
+  forgetProjects();
+  const id = inAddress(/^#\/c\/(.+)$/);
+  if (id) chat.open(id);
   try {
     await refreshTasks();
   } catch (error) {
     if (error.status === 401) return;
   }
-  await Promise.all([refreshConversations(), loadModels(), showUsage()]);
-  const found = /^#\/c\/(.+)$/.exec(location.hash);
-  if (!found) return;
-  const id = decodeURIComponent(found[1]);
-  const conversation = /^\d+$/.test(id) ? await findConversation(Number(id)) : null;
-  markOpen(conversation);
-  chat.open(id);
+  await Promise.all([refreshConversations(), loadProjects(), loadModels(), showUsage()]);
+  if (!id || !/^\d+$/.test(id)) return;
+  const conversation = await findConversation(Number(id));
+  if (chat.id === id) markOpen(conversation);
 }
 
 function onKey(event) {
@@ -110,6 +113,7 @@ function onKey(event) {
 takeTokenFromAddress();
 chat = showChat(toAddress, settle);
 showConversations(openConversation);
+showProjects();
 showTasks();
 keepFresh();
 events.addEventListener("signedout", askForToken);

@@ -4,11 +4,20 @@ const KEY = "todo.token";
 
 let token = null;
 
+/** What `pattern` finds in the fragment of the address; null where nothing is, or nothing that can be read. */
+export function inAddress(pattern) {
+  try {
+    return decodeURIComponent(pattern.exec(location.hash)[1]);
+  } catch {
+    return null;
+  }
+}
+
 /** Take the token out of the address, so that it stands in no history and no bookmark. */
 export function takeTokenFromAddress() {
-  const found = /(?:^#|&)token=([^&]+)/.exec(location.hash);
+  const found = inAddress(/(?:^#|&)token=([^&]+)/);
   if (found) {
-    localStorage.setItem(KEY, decodeURIComponent(found[1]));
+    localStorage.setItem(KEY, found);
     history.replaceState(null, "", location.pathname + location.search);
   }
   token = localStorage.getItem(KEY);

@@ -8,6 +8,9 @@ export function inWords(seconds) {
   return new Intl.RelativeTimeFormat("en").format(...units);
 }
 
+/** US dollars, also of less than a cent. */
+export const moneyText = (dollars) => new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumSignificantDigits: dollars < 0.01 ? 2 : undefined }).format(dollars);
+
 /** The sentence for a problem, and whether trying again may help. */
 export function explain(problem) {
   const { code, status, message, details, retryAfter } = problem;
