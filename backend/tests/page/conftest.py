@@ -6,8 +6,9 @@ in its scripts: each test's end looks at that.
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from agents.testing import ScriptedModel
@@ -19,9 +20,21 @@ from backend.tests.page.browsing import SWITCHES, ZONE, find_chromium
 from backend.tests.support import better_auth
 from backend.tests.support.live import served
 from backend.tests.support.npm import install
+from backend.tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
 TOOLS = Path(__file__).parents[1] / "support" / "browser_tools"
 
+
+class Served(NamedTuple):
+    """A service of a test's own settings, and the network before it where that was asked for."""
+
+    open_page: "OpenPage"
+    address: str
+    proxy: TcpProxy | None
+
+
+type ServePage = Callable[..., AbstractAsyncContextManager[Served]]
+"""Serves with other settings: `async with serve_page(ai_timeout_seconds=0.5) as there`."""
 type OpenPage = Callable[..., AbstractAsyncContextManager[Page]]
 """Opens the page signed in as a user: `async with open_page(alice_id, width=390)`."""
 
@@ -122,10 +135,13 @@ def open_page(browser: Browser, address: str, shared_database_url: str) -> OpenP
 
 
 @pytest.fixture
-async def open_approving_page(
-    browser: Browser, settings: Settings, model: ScriptedModel, shared_database_url: str
-) -> AsyncIterator[OpenPage]:
-    """The same, of a service whose deletions wait for the person's word."""
-    asking = settings.model_copy(update={"approval_tools": frozenset({"delete_task"})})
-    async with running(asking, model) as app, served(app) as address:
-        yield _opens(browser, address, shared_database_url)
+def serve_page(browser: Browser, model: ScriptedModel, shared_database_url: str) -> ServePage:
+    @asynccontextmanager
+    async def serving(*, through_proxy: bool = False, **values: object) -> AsyncIterator[Served]:
+        changed = make_settings(shared_database_url, web_page=True, **values)
+        async with running(changed, model) as app, served(app) as address, AsyncExitStack() as more:
+            proxy = await more.enter_async_context(tcp_proxy(address)) if through_proxy else None
+            seen = proxy.url.replace("@", "") if proxy else address
+            yield Served(_opens(browser, seen, shared_database_url), seen, proxy)
+
+    return serving

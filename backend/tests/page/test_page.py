@@ -7,8 +7,7 @@ import pytest
 from agents.testing import ScriptedModel
 from playwright.async_api import Page, expect
 
-from backend.page.serve import FILES
-from backend.tests.page.conftest import OpenPage
+from backend.tests.page.conftest import OpenPage, ServePage
 from backend.tests.support.scripting import calls
 from backend.tests.support.speaking import Speech
 
@@ -118,27 +117,6 @@ async def test_a_reload_in_mid_answer_goes_on_where_it_was(
         await expect(answers(page)).to_have_count(1)
 
 
-async def test_a_failure_says_what_was_done_and_can_be_tried_again(
-    open_page: OpenPage, alice_id: str, model: ScriptedModel
-) -> None:
-    failing = Speech()
-    failing.fail(RuntimeError("gone"))
-    acting = speech(then=ADDS_MILK)
-    model.extend([acting.step, failing.step, speech("All done.").step])
-    async with open_page(alice_id) as page:
-        await say(page, "Add milk")
-        problem = page.get_by_role("alert")
-        await expect(problem).to_contain_text("Buy milk")
-
-        await problem.get_by_role("button", name="Try again").click()
-
-        await expect(answers(page)).to_contain_text("All done.")
-        await expect(problem).to_be_empty()
-        await expect(page.get_by_role("region", name="Open").get_by_role("listitem")).to_have_count(
-            1
-        )
-
-
 async def test_an_answer_that_changed_something_can_be_undone(
     open_page: OpenPage, alice_id: str, model: ScriptedModel
 ) -> None:
@@ -154,7 +132,7 @@ async def test_an_answer_that_changed_something_can_be_undone(
 
 
 async def test_a_call_that_waits_is_approved_or_declined_in_place(
-    open_approving_page: OpenPage, alice_id: str, alice: httpx.AsyncClient, model: ScriptedModel
+    serve_page: ServePage, alice_id: str, alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
     made = [await alice.post("/api/tasks", json={"title": title}) for title in ("One", "Two")]
     deletes = [calls("delete_task", {"task_id": each.json()["id"]})[0] for each in made]
@@ -166,7 +144,8 @@ async def test_a_call_that_waits_is_approved_or_declined_in_place(
             speech("It stays.").step,
         ]
     )
-    async with open_approving_page(alice_id) as page:
+    asking = {"approval_tools": frozenset({"delete_task"})}
+    async with serve_page(**asking) as there, there.open_page(alice_id) as page:
         await say(page, "Delete one")
         question = answers(page).get_by_role("group", name="A question")
         await expect(question).to_contain_text("Delete a task?")
@@ -182,28 +161,6 @@ async def test_a_call_that_waits_is_approved_or_declined_in_place(
 
         await expect(answers(page).last).to_contain_text("It stays.")
         await expect(page.get_by_role("region", name="Open")).to_contain_text("Two")
-
-
-async def test_the_list_by_hand_and_in_another_tab(open_page: OpenPage, alice_id: str) -> None:
-    async with open_page(alice_id, tabs=2) as page:
-        other = page.context.pages[1]
-        await page.bring_to_front()
-        await page.get_by_role("button", name="Add a task").click()
-        form = page.get_by_role("dialog")
-        await form.get_by_label("Title").fill("Water the plants")
-        await form.get_by_label("Tags").fill("home, Garden")
-        await form.get_by_label("Due").fill("2026-11-24")
-        await form.get_by_label("Repeats").select_option("weekly")
-        await form.get_by_role("button", name="Save").click()
-
-        task = page.get_by_role("listitem").filter(has_text="Water the plants")
-        await expect(task).to_contain_text("garden")
-        await expect(task).to_contain_text("weekly")
-        await expect(other.get_by_text("Water the plants")).to_be_visible()
-
-        await task.get_by_role("button", name="Delete: Water the plants").click()
-
-        await expect(other.get_by_text("Nothing to do yet.")).to_be_visible()
 
 
 async def test_another_person_sees_nothing_of_it(
@@ -262,21 +219,6 @@ async def test_everything_can_be_done_by_keyboard(
         await expect(answers(page)).to_contain_text("Hello there.")
 
 
-async def test_a_deleted_conversation_can_be_put_back(
-    open_page: OpenPage, alice_id: str, model: ScriptedModel
-) -> None:
-    model.extend([speech("Hello there.").step])
-    async with open_page(alice_id) as page:
-        await say(page, "Hi")
-        await page.get_by_role("button", name="This conversation").click()
-        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-        await expect(page.get_by_text("No conversations yet.")).to_be_visible()
-
-        await page.get_by_role("button", name="Put it back").click()
-
-        await expect(answers(page)).to_contain_text("Hello there.")
-
-
 async def test_a_phone_shows_one_pane_at_a_time(open_page: OpenPage, alice_id: str) -> None:
     async with open_page(alice_id, width=390, height=844) as page:
         await expect(page.get_by_role("main")).to_be_visible()
@@ -288,24 +230,6 @@ async def test_a_phone_shows_one_pane_at_a_time(open_page: OpenPage, alice_id: s
 
         await expect(page.get_by_role("complementary")).to_be_visible()
         await expect(page.get_by_role("main")).to_be_hidden()
-
-
-async def test_the_limit_of_messages_is_said_with_its_seconds(
-    open_page: OpenPage, alice_id: str, alice: httpx.AsyncClient, model: ScriptedModel
-) -> None:
-    async with open_page(alice_id, expected=(429,)) as page:
-        for _ in range(10):
-            model.extend([speech("Yes.").step])
-            await page.evaluate(
-                """async () => { const token = localStorage.getItem("todo.token");
-                await fetch("/api/chat", {method: "POST", body: JSON.stringify({message: "hi"}),
-                headers: {Authorization: `Bearer ${token}`, "Content-Type": "application/json"}});
-                }"""
-            )
-        await say(page, "One more")
-
-        await expect(page.get_by_role("alert")).to_contain_text("You can send again in")
-        assert await page.get_by_label("Message", exact=True).input_value() == "One more"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -324,7 +248,3 @@ async def test_axe_finds_no_serious_fault(
             each for each in found["violations"] if each["impact"] in ("serious", "critical")
         ]
         assert not serious
-
-
-def test_the_page_is_small() -> None:
-    assert sum(file.stat().st_size for file in FILES.rglob("*") if file.is_file()) < 100_000
