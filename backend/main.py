@@ -40,6 +40,7 @@ from backend.routes import (
     projects,
     steps,
     tasks,
+    ui_body,
     ui_chat,
     usage,
 )
@@ -189,7 +190,7 @@ async def _open_runtime(
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: what is added last sees a request first."""
     app.add_middleware(
-        BodyLimit, seconds=settings.request_seconds, large={ui_chat.PATH: ui_chat.BODY_MAX}
+        BodyLimit, seconds=settings.request_seconds, large={ui_chat.PATH: ui_body.BODY_MAX}
     )
     app.add_middleware(HeadLimit)
     app.add_middleware(ErrorBoundary)

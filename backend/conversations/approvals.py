@@ -27,6 +27,8 @@ class Approval(TypedDict):
     said: NotRequired[str]
 
 
+APPROVAL_HOURS = 24
+"""How long the person's word is waited for."""
 _KEYS = Approval.__required_keys__
 DECLINED = {
     "success": False,

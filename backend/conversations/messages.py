@@ -11,10 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     and_,
     bindparam,
     case,
+    cast,
     func,
     literal_column,
     or_,
@@ -23,7 +25,12 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
-from backend.conversations.approvals import approvals_shown, load_approvals, load_replaced
+from backend.conversations.approvals import (
+    APPROVAL_HOURS,
+    approvals_shown,
+    load_approvals,
+    load_replaced,
+)
 from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
 from backend.conversations.tool_calls import ToolCall, load_calls
 from backend.database import Ahead, Result, Row, Session, execute
@@ -61,16 +68,29 @@ SHOWN = and_(
         ),
     ),
 )
+EXPIRED = and_(
+    messages.c.status == MessageStatus.WAITING,
+    messages.c.ended_at < func.clock_timestamp() - literal_column(f"interval '{APPROVAL_HOURS} h'"),
+)
+"""Waited for too long: it is shown as declined, which whoever goes on writes down."""
+
+
+def _unless_expired(column: ColumnElement[str], declined: str) -> ColumnElement[str]:
+    path = func.json_extract_path_text(cast(messages.c.approvals_json, JSON), "declined", declined)
+    return case((EXPIRED, path), else_=column).label(column.key)
+
+
 _FIND_CONVERSATION = select(conversations.c.id).where(OWNED)
 _SHOWN_MESSAGES = select(
     messages.c.id,
     messages.c.role,
-    messages.c.content,
-    messages.c.tool_calls_json,
+    _unless_expired(messages.c.content, "content"),
+    _unless_expired(messages.c.tool_calls_json, "calls"),
     messages.c.created_at,
     messages.c.undone_at,
-    case((messages.c.status == MessageStatus.WAITING, messages.c.approvals_json)),
+    case((and_(messages.c.status == MessageStatus.WAITING, ~EXPIRED), messages.c.approvals_json)),
     messages.c.replaced_json,
+    messages.c.stopped_at,
 ).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
 _LATEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
 _NEWEST = (
@@ -120,6 +140,7 @@ class StoredMessage:
     """The calls that wait for the person, as a client is shown them."""
     replaced: list[dict[str, Any]] = field(default_factory=list)
     """The answers that stood here before it was asked for again, as a client is shown them."""
+    stopped_at: datetime | None = None
 
     @property
     def said(self) -> list[str | None] | None:
@@ -155,7 +176,7 @@ def conversation_number(text: str) -> int:
 
 
 def _stored(row: Row) -> StoredMessage:
-    id_, role, content, calls, created_at, undone_at, approvals, replaced = row
+    id_, role, content, calls, created_at, undone_at, approvals, replaced, stopped_at = row
     return StoredMessage(
         id_,
         role,
@@ -165,6 +186,7 @@ def _stored(row: Row) -> StoredMessage:
         undone_at,
         approvals_shown(load_approvals(approvals)) if approvals else [],
         load_replaced(replaced) if replaced else [],
+        stopped_at,
     )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from backend.conversations.approvals import Approval, load_approvals
+from backend.conversations.approvals import APPROVAL_HOURS, Approval, load_approvals
 from backend.conversations.tool_calls import ToolCall, load_calls
 from backend.database import Row, Session, execute
 from backend.models import MessageStatus
@@ -26,11 +26,19 @@ class UiMessage:
     failed: bool
 
 
-# those that are shown, as in `backend.conversations.messages.SHOWN`
+# those that are shown, as in `backend.conversations.messages.SHOWN` and `EXPIRED`
 _NEWEST = text("""
-    SELECT id, role, content, tool_calls_json, approvals_json, created_at, undone_at, client_id,
-           status, stopped_at IS NOT NULL AS stopped
-    FROM messages
+    SELECT id, role, coalesce(declined #>> '{content}', content) AS content,
+           coalesce(declined #>> '{calls}', tool_calls_json) AS tool_calls_json,
+           CASE WHEN declined IS NULL THEN approvals_json END AS approvals_json,
+           created_at, undone_at, client_id, stopped_at IS NOT NULL AS stopped,
+           CASE WHEN declined IS NULL THEN status ELSE 'complete' END AS status
+    FROM messages CROSS JOIN LATERAL (
+      SELECT CASE
+        WHEN status = 'waiting' AND ended_at < clock_timestamp() - make_interval(hours => :hours)
+        THEN CAST(approvals_json AS json) -> 'declined'
+      END AS declined
+    ) AS late
     WHERE conversation_id = :conversation
       AND (role = 'user' OR role = 'assistant' AND (status = 'complete' OR content <> '' AND (
         status IN ('failed', 'waiting') OR status = 'running'
@@ -42,7 +50,7 @@ _NEWEST = text("""
 
 async def newest_messages(session: Session, conversation_id: int, limit: int) -> list[UiMessage]:
     """The newest `limit` that readers are shown, oldest first."""
-    values = {"conversation": conversation_id, "limit": limit}
+    values = {"conversation": conversation_id, "limit": limit, "hours": APPROVAL_HOURS}
     rows = (await execute(session, _NEWEST, values)).all()
     return [_message(row) for row in reversed(rows)]
 

@@ -59,6 +59,7 @@ class Known:
 _FOUND = """
     m.id, m.conversation_id, m.attempt, m.status, m.created_at, m.lease_until,
     m.content, m.tool_calls_json, m.approvals_json, m.repeats_until IS NOT NULL AS repeats,
+    m.stopped_at IS NOT NULL AS stopped,
     m.status = 'running' AND coalesce(m.lease_until, m.created_at) < clock_timestamp() AS dead
 """
 _FIND_KEYED = text(f"""
@@ -180,6 +181,7 @@ def given_again(found: Row) -> Answer:
         replayed=True,
         untaken=found.repeats,
         approvals=load_approvals(found.approvals_json) if waits else [],
+        stopped=found.stopped,
     )
 
 

@@ -77,3 +77,5 @@ class Answer:
     """Whether the row says that it has reached nobody."""
     approvals: list[Approval] = field(default_factory=list)
     """What the person has to decide before the turn goes on; else none is pending."""
+    stopped: bool = False
+    """Whether the person has stopped it."""

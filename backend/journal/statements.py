@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from sqlalchemy import TextClause, text
 
+from backend.conversations.approvals import APPROVAL_HOURS
+
 LEASE = timedelta(seconds=6)
 """How long a run counts as alive after its process last said so."""
 RETRY_WINDOW = timedelta(minutes=10)
@@ -158,18 +160,19 @@ WAIT = text(f"""
 DECIDE = text("""
     UPDATE messages SET approvals_json = :approvals WHERE id = :message
     RETURNING id, conversation_id, attempt, status, created_at, content, tool_calls_json,
-              approvals_json, repeats_until IS NOT NULL AS repeats
+              approvals_json, repeats_until IS NOT NULL AS repeats, false AS stopped
 """)
 """Some of what waits is decided, and the rest goes on waiting."""
 DECLINE = text(_decline("WHERE id = :message"))
-LOCK_ANSWER = text("""
+LOCK_ANSWER = text(f"""
     SELECT m.id, m.conversation_id, m.attempt, m.status, m.created_at, m.lease_until, m.content,
            m.tool_calls_json, m.approvals_json, m.replaced_json, m.undone_at, m.reply_to,
            m.stopped_at IS NOT NULL AS stopped, m.repeats_until IS NOT NULL AS repeats,
            m.repeats_until > transaction_timestamp() - make_interval(secs => :waited) AS untaken,
            m.status = 'running'
              AND coalesce(m.lease_until, m.created_at) < clock_timestamp() AS dead,
-           m.status = 'waiting' AND m.ended_at < clock_timestamp() - interval '24 h' AS expired,
+           m.status = 'waiting' AND m.ended_at < clock_timestamp() - interval '{APPROVAL_HOURS} h'
+             AS expired,
            m.idempotency_key, m.request_hash, asked.id AS asked_id, asked.content AS asked,
            NOT EXISTS (
              SELECT FROM messages later

@@ -20,6 +20,7 @@ from sqlalchemy import BigInteger, and_, any_, bindparam, case, func, select, up
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
+from backend.conversations.approvals import load_replaced
 from backend.conversations.messages import DEAD, StoredMessage, conversations, messages, read_id
 from backend.conversations.tool_calls import (
     ToolCall,
@@ -121,7 +122,13 @@ _MARK = (
         ),
         ended_at=func.coalesce(messages.c.ended_at, _now),
     )
-    .returning(messages.c.undone_at, messages.c.content, messages.c.tool_calls_json)
+    .returning(
+        messages.c.undone_at,
+        messages.c.content,
+        messages.c.tool_calls_json,
+        messages.c.replaced_json,
+        messages.c.stopped_at,
+    )
 )
 
 
@@ -183,6 +190,8 @@ async def undo_message(session: Session, user_id: str, message_id: str) -> Store
         load_calls(row.tool_calls_json),
         message.created_at,
         row.undone_at,
+        replaced=load_replaced(row.replaced_json),
+        stopped_at=row.stopped_at,
     )
 
 

@@ -53,4 +53,6 @@ def answer_shown(answer: Answer, *, approvals: bool) -> ChatAnswer:
     }
     if approvals:
         shown["approvals"] = approvals_shown(answer.approvals)
+    if answer.stopped:
+        shown["stopped"] = True
     return ChatAnswer.model_validate(shown)

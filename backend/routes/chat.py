@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Header, Request, Response
 from backend.auth import CurrentUser
 from backend.conversations.approvals import approvals_shown
 from backend.conversations.messages import conversation_number, find_conversation
+from backend.database import Session
 from backend.journal.requests import TurnRequest
 from backend.rate_limiter import count_call
 from backend.routes.answering import AnswerRoute, ClientDep, answer_shown
@@ -19,7 +20,7 @@ from backend.schemas.conversations import ChatAnswer, ChatContent
 from backend.schemas.ui_chat import StopAnswer, StopRequest
 from backend.turns.stopping import stop_turn
 from backend.turns.take import take_turn
-from backend.web.openapi import CHAT_ERRORS, CHAT_LINKS, STOP_ERRORS
+from backend.web.openapi import CHAT_ANSWERS, CHAT_LINKS, STOP_ERRORS
 
 router = APIRouter(prefix="/api", tags=["chat"], route_class=AnswerRoute)
 
@@ -39,7 +40,7 @@ StopBody = Annotated[StopRequest, Body(default_factory=StopRequest)]
     "/chat",
     response_model=ChatResponse,
     response_model_exclude_unset=True,
-    responses=CHAT_ERRORS | CHAT_LINKS,
+    responses=CHAT_ANSWERS | CHAT_LINKS,
     summary="Send a message to the assistant",
 )
 async def chat(
@@ -79,6 +80,8 @@ async def chat(
     if body.approvals:
         approvals = approvals_shown(answer.approvals)
         shown |= {"message_id": answer.message_id, "approvals": approvals}
+    if answer.stopped:
+        shown["stopped"] = True
     return ChatResponse.model_validate(shown)
 
 
@@ -86,7 +89,7 @@ async def chat(
     "/conversations/{conversation_id}/chat",
     response_model=ChatAnswer,
     response_model_exclude_unset=True,
-    responses=CHAT_ERRORS,
+    responses=CHAT_ANSWERS,
     summary="Send a message to the assistant in this conversation",
 )
 async def chat_here(
@@ -123,6 +126,8 @@ async def stop_here(
     conversation_id: str, user_id: CurrentUser, runtime: RuntimeDep, body: StopBody
 ) -> StopAnswer:
     """What was said and done by then is kept as the answer. It counts against no limit."""
-    async with runtime.autocommit() as session:
-        number = await find_conversation(session, user_id, conversation_id)
-    return StopAnswer.model_validate(asdict(await stop_turn(runtime, number, body.message_id)))
+
+    async def find(session: Session) -> int:
+        return await find_conversation(session, user_id, conversation_id)
+
+    return StopAnswer.model_validate(asdict(await stop_turn(runtime, find, body.message_id)))

@@ -6,16 +6,15 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response, status
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response, status
 
 from backend.auth import CurrentUser
 from backend.conversations.names import Chat, ask_chat, find_chat, is_number, read_chat
 from backend.conversations.parts import parts_of
 from backend.conversations.ui_messages import UiMessage as StoredMessage
 from backend.conversations.ui_messages import newest_messages
-from backend.errors import ConversationNotFound, MessageNotFound, NotFound, ValidationFailed
+from backend.database import Session
+from backend.errors import ConversationNotFound, MessageNotFound, NotFound
 from backend.journal.again import Edit
 from backend.journal.approvals import Decision
 from backend.journal.begin import Busy
@@ -28,6 +27,7 @@ from backend.routes.chat import Key, StopBody
 from backend.routes.event_stream import follow_turn, show
 from backend.routes.headers import TimeZone
 from backend.routes.runtime import RuntimeDep
+from backend.routes.ui_body import MESSAGE_BODY, MessageBody
 from backend.schemas.fields import iso_utc
 from backend.schemas.ui_chat import (
     ChatId,
@@ -48,43 +48,13 @@ from backend.web.openapi import (
     STOP_ERRORS,
     UI_CHAT_ANSWERS,
     UI_RESUME_ANSWERS,
-    inlined,
 )
 from backend.web.ui_stream import known_calls, metadata, ui_parts
 
 PATH = "/api/ui/chat"
-BODY_MAX = 8 * 1024 * 1024
-"""Bytes of a message's body, which by default holds the whole history; only its end is taken."""
-
 router = APIRouter(prefix=PATH, tags=["ui"], route_class=AnswerRoute)
 
 
-async def _message(request: Request) -> UiChatRequest:
-    """The body, read without making objects of what is not taken from it.
-
-    Raises:
-        RequestValidationError: it is not JSON, or not a message of the person.
-    """
-    if "json" not in request.headers.get("content-type", "application/json"):
-        raise ValidationFailed
-    try:
-        body = UiChatRequest.model_validate_json(await request.body())
-        _ = body.asks_again or body.decided or body.text
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        raise RequestValidationError(
-            [{**fault, "loc": ("body", *fault["loc"])} for fault in faults]
-        ) from None
-    return body
-
-
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": inlined(UiChatRequest)}},
-    }
-}
-MessageBody = Annotated[UiChatRequest, Depends(_message)]
 PathId = Annotated[ChatId, Path()]
 Limit = Annotated[int, Query(ge=1, le=100)]
 
@@ -112,7 +82,7 @@ class _Meant:
     begin: Begin
 
 
-@router.post("", responses=UI_CHAT_ANSWERS, openapi_extra=_BODY, summary="Send a message")
+@router.post("", responses=UI_CHAT_ANSWERS, openapi_extra=MESSAGE_BODY, summary="Send a message")
 async def ui_chat(
     request: Request,
     body: MessageBody,
@@ -249,9 +219,14 @@ async def stop_ui_chat(
     chat_id: PathId, user_id: CurrentUser, runtime: RuntimeDep, body: StopBody
 ) -> StopAnswer:
     """It counts against no limit. What was said so far is kept, and so is what was done."""
-    chat = await _chat(runtime, user_id, chat_id)
-    stopped = await stop_turn(runtime, chat.conversation_id, body.message_id)
-    return StopAnswer.model_validate(asdict(stopped))
+
+    async def find(session: Session) -> int:
+        chat = await find_chat(session, user_id, chat_id)
+        if chat is None:
+            raise ConversationNotFound
+        return chat.conversation_id
+
+    return StopAnswer.model_validate(asdict(await stop_turn(runtime, find, body.message_id)))
 
 
 @router.get("/{chat_id:path}/stop", include_in_schema=False)

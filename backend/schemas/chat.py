@@ -73,3 +73,5 @@ class ChatResponse(BaseModel):
     """The answer's id; only for a client that can ask for approval, like the next."""
     approvals: OrNull[list[ApprovalResponse]] = None
     """The calls that wait for the person, after whose word the turn goes on; null if none does."""
+    stopped: bool = False
+    """Whether the person stopped it; only there where that is so."""

@@ -101,3 +101,5 @@ class ChatAnswer(BaseModel):
     conversation_id: int
     approvals: OrNull[list[ApprovalResponse]] = None
     """The calls that wait for the person; only for a client that can ask for approval."""
+    stopped: bool = False
+    """Whether the person stopped it; only there where that is so."""

@@ -95,6 +95,8 @@ class MessageResponse(BaseModel):
     """The calls that wait for the person; null where none does."""
     replaced: OrNull[list[ReplacedAnswer]]
     """What stood here before the person asked again, oldest first; null where nothing did."""
+    stopped_at: UtcDatetime | None
+    """When the person stopped it; its content is what had been said by then."""
 
 
 class UndoneResponse(MessageResponse):

@@ -174,6 +174,7 @@ def _answer(
         response,
         calls,
         untaken=untaken,
+        stopped=stopped,
     )
 
 

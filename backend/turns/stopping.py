@@ -1,15 +1,26 @@
 """A turn that the person wants stopped, wherever it runs."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from backend.conversations.messages import read_id
+from backend.database import Session
+from backend.errors import NotFound
 from backend.journal.standing import Standing, find_turn, order_stop, read_turn
 from backend.models import MessageStatus
 from backend.turns.runtime import Runtime
 
 PATIENCE = 2.0
-"""Seconds for which the end of a turn is waited for, so that the answer can say how it ended."""
+"""Seconds for which the end of a turn is waited for, so that the answer can say how it ended.
+
+And its beginning, where the order to stop has overtaken the message.
+"""
 LOOK_AGAIN = 0.1
+
+
+type Find = Callable[[Session], Awaitable[int]]
+"""Finds the conversation that the client means, or raises `ConversationNotFound`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +33,38 @@ class Stopped:
     stopped: bool
 
 
-async def stop_turn(runtime: Runtime, conversation_id: int, name: str | None) -> Stopped:
+async def stop_turn(runtime: Runtime, find: Find, name: str | None) -> Stopped:
     """Stop the turn that `name` means, without one the newest that runs; how it stands then.
 
     Raises:
+        ConversationNotFound: `find` has not found any.
         MessageNotFound: the conversation has no turn of that name.
     """
+    turn = await _find_turn(runtime, find, name)
+    if turn is None:
+        return Stopped(None, None, False)
+    if turn.ended is not None:
+        return _told(turn)
     async with runtime.autocommit() as session:
-        turn = await find_turn(session, conversation_id, name)
-        if turn is None:
-            return Stopped(None, None, False)
-        if turn.ended is not None:
-            return _told(turn)
         await order_stop(session, turn.run)
     if (run := runtime.runs.find(turn.run.message_id)) and run.key == turn.run:
         await run.stop()
     return await _end(runtime, turn)
+
+
+async def _find_turn(runtime: Runtime, find: Find, name: str | None) -> Standing | None:
+    """The turn that `name` means; what only its client can know of is waited for to begin."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + PATIENCE
+    may_begin = name is not None and read_id(name) is None
+    while True:
+        try:
+            async with runtime.autocommit() as session:
+                return await find_turn(session, await find(session), name)
+        except NotFound:
+            if not may_begin or clock() > deadline:
+                raise
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 async def _end(runtime: Runtime, turn: Standing) -> Stopped:

@@ -187,6 +187,12 @@ _STREAM: Responses = {
         "content": {"text/event-stream": {}},
     }
 }
+CHAT_ANSWERS: Responses = CHAT_ERRORS | {
+    200: {
+        "description": "In one piece, or the AI SDK's UI message stream where that is accepted",
+        "content": {"text/event-stream": {}},
+    }
+}
 UI_CHAT_ANSWERS: Responses = _STREAM | error_answers(
     *SIGNED_IN, ConversationNotFound, TurnInProgress, AlreadyUndone, MessageChanged
 )

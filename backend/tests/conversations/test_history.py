@@ -53,7 +53,7 @@ async def test_the_newest_messages_come_oldest_first(
     everything = (await alice.get(path)).json()
     assert [message["content"] for message in everything] == ["m1", "a1", "m2", "a2", "m3", "a3"]
     fields = {"id", "role", "content", "tool_calls", "said", "created_at", "undone_at"}
-    assert set(everything[0]) == fields | {"approvals", "replaced"}
+    assert set(everything[0]) == fields | {"approvals", "replaced", "stopped_at"}
 
 
 async def test_fifty_messages_come_unless_another_number_is_asked_for(

@@ -74,10 +74,94 @@ async def test_the_same_text_after_a_stop_is_a_message_of_its_own(
     answer = await replicas.two.post(f"/api/conversations/{conversation}/stop")
     assert answer.status_code == 200, answer.text
     assert answer.json()["stopped"] is True
-    assert (await sent).json()["response"] == "Stopped before anything was said or done."
+    answered = (await sent).json()
+    assert answered["response"] == "Stopped before anything was said or done."
+    assert answered["stopped"] is True
     again = {"message": "hello", "conversation_id": conversation}
     assert (await replicas.one.post("/api/chat", json=again)).json()["response"] == "Second."
     assert len((await replicas.one.get(f"/api/conversations/{conversation}/messages")).json()) == 4
+
+
+async def test_an_order_to_stop_that_overtakes_its_message_is_carried_out(
+    replicas: Replicas, model: ScriptedModel, shared_database_url: str
+) -> None:
+    """The turn is being begun, which somebody holds up, when its client wants it stopped."""
+    model.extend([Speech().step])
+    async with await AsyncConnection.connect(shared_database_url) as locking:
+        await locking.execute("LOCK TABLE conversations IN EXCLUSIVE MODE")
+        sent = asyncio.create_task(post(replicas.one, "hello"))
+        await someone_waits_for(shared_database_url, locking.info.backend_pid)
+        stopping = asyncio.create_task(stop(replicas.two, messageId="m1"))
+        done, _ = await asyncio.wait([sent, stopping], timeout=0.3)
+        assert not done
+    assert (await stopping)["stopped"]
+    events = await sent
+    assert kinds(events.seen)[-1] == "abort"
+    assert said(events.seen) == ["Stopped before anything was said or done."]
+
+
+@pytest.mark.parametrize("by", ["page", "plain"])
+async def test_a_stopped_turn_that_is_asked_for_again_goes_on(
+    replicas: Replicas, model: ScriptedModel, by: str
+) -> None:
+    more = Speech()
+    model.extend([calls("add_task", {"title": "Buy milk"}), more.step])
+    async with streaming(replicas.one, "POST", "/api/ui/chat", json=body("add milk")) as events:
+        more.say("I have ")
+        await events.until("text-delta")
+        await stop(replicas.two)
+        await events.rest()
+    message_id = events.seen[0]["messageId"]
+    model.extend([calls("add_task", {"title": "Buy milk"}), says("It is on your list.")])
+    if by == "page":
+        again = await post(replicas.two, "add milk", trigger="regenerate-message")
+        assert again.seen[0]["messageId"] == message_id
+        assert kinds(again.seen)[-1] == "finish"
+        assert said(again.seen) == ["It is on your list."]
+    else:
+        path = f"/api/messages/{message_id}/regenerate"
+        answer = (await replicas.two.post(path)).json()
+        assert (answer["id"], answer["content"]) == (int(message_id), "It is on your list.")
+        assert "stopped" not in answer
+    assert (await replicas.one.get("/api/tasks")).json()["total"] == 1
+    messages = await history(replicas.one)
+    assert len(messages) == 2
+    assert texts(messages[-1]) == ["It is on your list."]
+    assert "stopped" not in messages[-1]["metadata"]
+
+
+async def test_a_turn_that_goes_on_by_approval_and_is_stopped_says_so_in_one_piece(
+    replicas: Replicas, model: ScriptedModel
+) -> None:
+    task = (await replicas.one.post("/api/tasks", json={"title": "Buy milk"})).json()["id"]
+    asked = asyncio.Event()
+
+    async def never(_: object) -> ModelStep:
+        asked.set()
+        await asyncio.Event().wait()
+        return ModelStep([])
+
+    model.extend([calls("delete_task", {"task_id": task}), ModelStep.respond(never)])
+    message = {"message": "delete milk", "approvals": True}
+    keyed = {"Idempotency-Key": "k"}
+    turn = (await replicas.one.post("/api/chat", json=message, headers=keyed)).json()
+    decisions = [{"id": turn["approvals"][0]["id"], "approved": True}]
+    path = f"/api/messages/{turn['message_id']}/approvals"
+    deciding = asyncio.create_task(replicas.one.post(path, json={"decisions": decisions}))
+    await asked.wait()
+    place = f"/api/conversations/{turn['conversation_id']}"
+    stopped = (await replicas.two.post(f"{place}/stop")).json()
+    assert stopped == {"stopped": True, "message_id": turn["message_id"], "status": "complete"}
+    answer = (await deciding).json()
+    assert answer["stopped"] is True
+    assert answer["content"].startswith("I could not finish. Done so far: deleted task")
+    again = (await replicas.two.post("/api/chat", json=message, headers=keyed)).json()
+    assert (again["stopped"], again["response"]) == (True, answer["content"])
+    (_, kept) = (await replicas.two.get(f"{place}/messages")).json()
+    assert kept["stopped_at"] is not None
+    assert [call["tool"] for call in kept["tool_calls"]] == ["delete_task"]
+    repeated = await replicas.two.post(path, json={"decisions": decisions})
+    assert repeated.json() == answer
 
 
 async def newest_conversation(client: httpx.AsyncClient) -> int:

@@ -207,6 +207,29 @@ async def test_after_a_day_it_is_too_late(
     assert await titles(asked) == ["Milk"]
 
 
+async def test_after_a_day_nothing_is_pending_any_more_for_whoever_looks(
+    asked: httpx.AsyncClient, alice_id: str, model: ScriptedModel, sessions: Sessions
+) -> None:
+    """Though nobody has come by in between to write it down."""
+    turn = await waiting(asked, model, await task(asked))
+    day = "UPDATE messages SET ended_at = ended_at - interval '1 day' WHERE user_id = :id"
+    await run_sql(sessions, day, id=alice_id)
+    number = turn["conversation_id"]
+    shown = (await messages_of(asked, number))[1]
+    exported = (await asked.get(f"/api/conversations/{number}/export")).json()["messages"][1]
+    page = (await asked.get(f"/api/ui/chat/{number}")).json()[1]
+    for message in (shown, exported):
+        assert message["content"].startswith("This was not approved")
+        assert message["approvals"] is None
+        assert message["tool_calls"][0]["result"]["error_code"] == "DECLINED"
+    assert page["parts"][1]["state"] == "output-denied"
+    assert page["parts"][-1]["text"].startswith("This was not approved")
+    assert await titles(asked) == ["Milk"]
+    model.extend([says("As you wish.")])
+    again = await asked.post(f"/api/messages/{turn['message_id']}/regenerate")
+    assert again.json()["content"] == "As you wish."
+
+
 async def test_the_budget_is_looked_at_before_a_decision_is_taken(
     asked: httpx.AsyncClient, alice: httpx.AsyncClient, model: ScriptedModel, run: Run
 ) -> None:
