@@ -29,8 +29,11 @@ _MAKE_FEED = text("""
 _GET_FEED = text("SELECT created_at FROM calendar_feeds WHERE user_id = :owner")
 _DROP_FEED = text("DELETE FROM calendar_feeds WHERE user_id = :owner")
 _FIND_FEED = text("""
-    SELECT user_id, (SELECT time_zone FROM people WHERE people.user_id = feed.user_id) AS zone, (
-        SELECT md5(coalesce(string_agg(id || '@' || updated_at, ',' ORDER BY id), ''))
+    SELECT user_id, (
+        SELECT md5(concat_ws(',',
+            (SELECT time_zone FROM people WHERE people.user_id = feed.user_id),
+            string_agg(id || '@' || updated_at, ',' ORDER BY id)
+        ))
         FROM tasks WHERE tasks.user_id = feed.user_id
         AND deleted_at IS NULL AND NOT completed AND due_date IS NOT NULL
     ) AS state
@@ -43,7 +46,6 @@ class Feed:
     """Whose a secret is, and a word for what the feed shows, which changes with that."""
 
     user_id: str
-    zone: str | None
     state: str
 
 
@@ -76,7 +78,7 @@ async def find_feed(session: Session, secret: str) -> Feed:
     row = (await execute(session, _FIND_FEED, {"hash": _hash(secret)})).one_or_none()
     if row is None:
         raise FeedNotFound
-    return Feed(row.user_id, row.zone, row.state)
+    return Feed(row.user_id, row.state)
 
 
 async def due_tasks(session: Session, user_id: str) -> list[StoredTask]:

@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from backend.conversations.cursors import Position
 from backend.database import Session, execute
-from backend.errors import ProjectNotFound
+from backend.errors import ProjectNotFound, ValidationFailed
 from backend.models import ID_MAX
 from backend.personal import Project
 
@@ -44,9 +44,15 @@ _ONE_OWNED = (projects.c.id == bindparam("project", type_=BigInteger), *_OWNED)
 _LIST_PROJECTS = (
     select(*_COLUMNS).where(*_OWNED).order_by(projects.c.created_at, projects.c.id)
 ).limit(PROJECTS_MAX)
+_HAS_ROOM = select(func.count() < PROJECTS_MAX).where(*_OWNED).scalar_subquery()
 _ADD_PROJECT = (
-    insert(projects).values(user_id=bindparam("owner"), name=bindparam("new_name"))
-).returning(*_COLUMNS)
+    insert(projects)
+    .from_select(
+        ["user_id", "name"],
+        select(bindparam("owner", type_=Text), bindparam("new_name", type_=Text)).where(_HAS_ROOM),
+    )
+    .returning(*_COLUMNS)
+)
 _GET_PROJECT = select(*_COLUMNS).where(*_ONE_OWNED)
 _CHANGE_PROJECT = (
     update(projects).where(*_ONE_OWNED).values(updated_at=func.clock_timestamp())
@@ -85,7 +91,15 @@ async def list_projects(session: Session, user_id: str) -> list[StoredProject]:
 
 
 async def add_project(session: Session, user_id: str, name: str) -> StoredProject:
-    row = (await execute(session, _ADD_PROJECT, {"owner": user_id, "new_name": name})).one()
+    """A new one, of which a person has `PROJECTS_MAX`, or a few more where several come at once.
+
+    Raises:
+        ValidationFailed: they have as many.
+    """
+    values = {"owner": user_id, "new_name": name}
+    row = (await execute(session, _ADD_PROJECT, values)).one_or_none()
+    if row is None:
+        raise ValidationFailed(f"A person has at most {PROJECTS_MAX} projects.")
     return StoredProject(*row)
 
 

@@ -25,7 +25,9 @@ async def exported(client: httpx.AsyncClient) -> dict[str, Any]:
 async def test_everything_that_is_shown_is_in_it_and_nothing_of_anyone_else(
     alice: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
-    model.extend([calls("add_task", {"title": "Buy milk"}), says("Added."), says("Yours.")])
+    project = (await alice.post("/api/projects", json={"name": "Kitchen"})).json()
+    added = {"title": "Buy milk", "project": "kitchen", "steps": ["Find the shop"]}
+    model.extend([calls("add_task", added), says("Added."), says("Yours.")])
     turn = await chat(alice, "Add milk")
     await chat(bob, "Mine?")
     await add(bob, "Not hers")
@@ -33,11 +35,14 @@ async def test_everything_that_is_shown_is_in_it_and_nothing_of_anyone_else(
     await alice.delete(f"/api/tasks/{deleted['id']}")
     whole = await exported(alice)
     assert whole["tasks"] == await listed(alice)
+    assert whole["tasks"][0]["project_id"] == project["id"]
+    assert [step["title"] for step in whole["tasks"][0]["steps"]] == ["Find the shop"]
+    assert whole["projects"] == [project]
     (conversation,) = whole["conversations"]
     assert conversation["messages"] == await messages_of(alice, turn["conversation_id"])
     assert [day["turns"] for day in whole["usage"]] == [1]
     told = (await alice.get(f"/api/conversations/{turn['conversation_id']}")).json()
-    told.pop("next")
+    del told["next"], told["usage"]
     assert conversation == told
 
 

@@ -177,6 +177,30 @@ async def test_what_a_client_changes_stands_in_the_history_under_its_name_and_ca
         assert (await http.get("/api/usage")).json()["days"] == []
 
 
+async def test_a_client_takes_projects_by_name_and_steps_and_its_changes_are_undone(
+    replicas: tuple[Server, Server], alice: Person
+) -> None:
+    server = replicas[0]
+    async with server.client(alice.token) as http:
+        project = (await http.post("/api/projects", json={"name": "Kitchen"})).json()["id"]
+    async with mcp_client(server.address, alice.token) as client:
+        added = await call(
+            client, "add_task", title="Paint", project="kitchen", steps=["Buy paint", "Tape"]
+        )
+        assert (added["project_id"], added["steps"]) == (project, ["Buy paint", "Tape"])
+        await call(client, "update_task", task_id=added["task_id"], steps=["[x] Buy paint"])
+        listed = await call(client, "list_tasks", project=str(project))
+        assert [task["steps"] for task in listed["tasks"]] == [["[x] Buy paint"]]
+        nowhere = await call(client, "add_task", title="x", project="Nowhere")
+        assert nowhere["error_code"] == "VALIDATION_ERROR"
+    (messages,) = (await histories(server, alice)).values()
+    async with server.client(alice.token) as http:
+        await http.post(f"/api/messages/{messages[-1]['id']}/undo")
+        (task,) = (await http.get("/api/tasks")).json()["tasks"]
+        steps = [(step["title"], step["done"]) for step in task["steps"]]
+        assert steps == [("Buy paint", False), ("Tape", False)]
+
+
 @pytest.mark.parametrize(
     ("name", "agent", "title"),
     [

@@ -176,8 +176,12 @@ async def test_the_etag_stays_while_nothing_changes_and_spares_the_rest(
     await change(alice, task, title="Other")
     changed = await client.get(path, headers={"If-None-Match": etag})
     assert changed.status_code == 200
+    undated = {"title": "Elsewhere"}
+    await alice.post("/api/tasks", json=undated, headers={"X-Timezone": "Asia/Karachi"})
+    elsewhere = await client.get(path)
     await alice.delete(f"/api/tasks/{task['id']}")
-    assert (await client.get(path)).headers["ETag"] not in (etag, changed.headers["ETag"])
+    tags = [each.headers["ETag"] for each in (first, changed, elsewhere, await client.get(path))]
+    assert len({*tags}) == 4
 
 
 async def test_guessed_secrets_are_counted_and_refused(alice: httpx.AsyncClient, run: Run) -> None:

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from agents.testing import ScriptedModel
+from sqlalchemy import text
 
+from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.support.task_calls import add, change, listed, toggle
 from backend.tests.test_chat import chat, messages_of
@@ -48,6 +50,24 @@ async def test_a_name_that_is_none_is_invalid(name: object, alice: httpx.AsyncCl
         await alice.patch(f"{PROJECTS}/{made['id']}", json={"name": name}),
     ):
         assert refused(answer) == (422, "VALIDATION_ERROR")
+
+
+async def test_a_person_has_at_most_five_hundred(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, alice_id: str, sessions: Sessions
+) -> None:
+    many = (
+        "INSERT INTO projects (user_id, name) "
+        "SELECT :owner, 'p' || n FROM generate_series(1, 499) AS n"
+    )
+    async with sessions.begin() as session:
+        await (await session.connection()).execute(text(many), {"owner": alice_id})
+    last = await project(alice)
+    refusal = await alice.post(PROJECTS, json={"name": "One more"})
+    assert refused(refusal) == (422, "VALIDATION_ERROR")
+    await project(bob)
+    await alice.delete(f"{PROJECTS}/{last['id']}")
+    await project(alice)
+    assert (await alice.get(PROJECTS)).json()["total"] == 500
 
 
 async def test_someone_elses_project_is_not_found_on_any_way(
@@ -263,6 +283,22 @@ async def test_a_tool_takes_a_project_by_name_or_id_and_asks_about_any_other(
     model.extend([calls("list_tasks", {"project": "strasse"}), says("These.")])
     await chat(alice, "list")
     assert outputs(model)[-1]["count"] == 3
+
+
+async def test_a_message_that_is_asked_again_gives_back_project_and_steps_first(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    kitchen, garden = (await project(alice))["id"], (await project(alice, "Garden"))["id"]
+    task = await add(alice, project_id=kitchen, steps=[{"title": "Buy paint"}])
+    change = {"task_id": task["id"], "project": "garden", "steps": ["[x] Buy paint", "Tape"]}
+    model.extend([calls("update_task", change), says("Moved."), says("What do you mean?")])
+    turn = await chat(alice, "move it")
+    moved = (await listed(alice))[0]
+    assert (moved["project_id"], len(moved["steps"])) == (garden, 2)
+    message = (await messages_of(alice, turn["conversation_id"]))[-1]
+    again = await alice.post(f"/api/messages/{message['id']}/regenerate")
+    assert (again.status_code, again.json()["content"]) == (200, "What do you mean?")
+    assert await listed(alice) == [task]
 
 
 async def test_undo_puts_a_task_back_into_its_project_unless_that_is_gone(
