@@ -106,6 +106,9 @@ class Settings(LimitSettings, McpSettings, SignInSettings):
     allowed_headers: Annotated[list[str], NoDecode] = Field(default=[])
     """Header fields that pages may send besides those that are known."""
 
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    """After how many days what was deleted, and keys of requests, are removed; None: never."""
+
     web_page: bool = False
     """Serve the page at `/`, a chat and a list; the demo does so unless told otherwise."""
 

@@ -17,7 +17,8 @@
     │   ├── AlreadyDecided             ALREADY_DECIDED
     │   ├── NothingToUndo              NOTHING_TO_UNDO
     │   ├── OutsideChanged             OUTSIDE_CHANGED
-    │   └── TaskChanged                TASK_CHANGED
+    │   ├── TaskChanged                TASK_CHANGED
+    │   └── BeingErased                ACCOUNT_BEING_DELETED
     ├── ValidationFailed          422  VALIDATION_ERROR
     ├── RateLimited               429  RATE_LIMIT_EXCEEDED
     │   ├── TooManyTurns
@@ -197,6 +198,20 @@ class TaskChanged(Conflict):
     def __init__(self, tasks: Sequence[tuple[int, str]] = ()) -> None:
         named = [{"task_id": task_id, "title": title} for task_id, title in tasks]
         super().__init__(details={"tasks": named})
+
+
+ERASING_RETRY_S = 5
+"""Seconds after which to try again what is refused while all of a person is deleted."""
+
+
+class BeingErased(Conflict):
+    """All of the person is being deleted, and nothing new of theirs is taken until it is gone."""
+
+    code = "ACCOUNT_BEING_DELETED"
+    message = "Everything of yours is being deleted. Please wait until that is done."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": str(ERASING_RETRY_S)})
 
 
 class ValidationFailed(AppError):

@@ -26,7 +26,7 @@ from backend.errors import StartFailure
 from backend.limits.counters import open_counters
 from backend.page.serve import install_page
 from backend.postgres.embedded import start_embedded
-from backend.postgres.search_index import keep_search_indexes
+from backend.postgres.later_indexes import keep_later_indexes
 from backend.rate_limiter import RateLimitHeaders, RateLimits
 from backend.routes import (
     account,
@@ -49,6 +49,7 @@ from backend.turns.leases import keep_leases
 from backend.turns.live import keep_live
 from backend.turns.runs import Runs
 from backend.turns.runtime import Runtime
+from backend.upkeep.rounds import keep_upkeep
 from backend.web.cors import Cors
 from backend.web.envelope import install_error_handlers
 from backend.web.logs import configure_logging
@@ -110,7 +111,10 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
                 open_sign_in(settings, app.state.autocommit)
             )
             app.state.runtime = await _open_runtime(app, settings, model, stack)
-            await stack.enter_async_context(keep_search_indexes(app.state.pool))
+            await stack.enter_async_context(keep_later_indexes(app.state.pool))
+            app.state.upkeep = await stack.enter_async_context(
+                keep_upkeep(settings, app.state.sessions)
+            )
             if settings.mcp:
                 await stack.enter_async_context(app.state.mcp.running())
             _warn_without_key(settings)

@@ -94,6 +94,8 @@ class Task(SQLModel, table=True):
     __tablename__ = "tasks"
     __table_args__: ClassVar[Any] = (
         Index("ix_tasks_user_active", "user_id", "deleted_at", "created_at", "id"),
+        partial_index("ix_tasks_deleted", "deleted_at", where="deleted_at IS NOT NULL"),
+        partial_index("ix_tasks_project", "project_id", where="project_id IS NOT NULL"),
     )
 
     id: int | None = Field(default=None, sa_column=identity())
@@ -148,6 +150,8 @@ class Conversation(SQLModel, table=True):
             where="client_id IS NOT NULL",
             unique=True,
         ),
+        partial_index("ix_conversations_deleted", "deleted_at", where="deleted_at IS NOT NULL"),
+        partial_index("ix_conversations_project", "project_id", where="project_id IS NOT NULL"),
         search_index("ix_conversations_search", "title", where="title IS NOT NULL"),
     )
 
@@ -202,6 +206,7 @@ class Message(SQLModel, table=True):
         partial_index(
             "ix_messages_user_answers", "user_id", "created_at", where="role = 'assistant'"
         ),
+        partial_index("ix_messages_keyed", "created_at", where="request_hash IS NOT NULL"),
         search_index("ix_messages_search", "content", where="status = 'complete'"),
     )
 
@@ -215,8 +220,8 @@ class Message(SQLModel, table=True):
         default=MessageStatus.COMPLETE, sa_column=required(20, MessageStatus.COMPLETE)
     )
     created_at: datetime = stamp()
-    reply_to: int | None = Field(default=None, sa_column=reference("messages.id"))
-    """The person's message that an assistant's row answers."""
+    reply_to: int | None = Field(default=None, sa_column=count())
+    """The person's message that an assistant's row answers; both go together."""
     attempt: int = Field(
         default=1, sa_column=Column(Integer, nullable=False, server_default=text("1"))
     )

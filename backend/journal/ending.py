@@ -11,6 +11,7 @@ from backend.conversations.tool_calls import ToolCall, load_calls
 from backend.database import Session, execute
 from backend.journal import statements
 from backend.journal.turns import Turn, TurnClosed, is_behind, written
+from backend.models import MessageStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,10 @@ async def fail_turn(session: Session, turn: Turn, *, counted: bool = True) -> Re
     statement = statements.FAIL if counted else statements.FAIL_UNCOUNTED
     values = written(turn) if counted else {"message": turn.message_id, "attempt": turn.attempt}
     await execute(session, statement, values)
-    row = (await execute(session, statements.RECORD, {"message": turn.message_id})).one()
+    found = await execute(session, statements.RECORD, {"message": turn.message_id})
+    row = found.one_or_none()
+    if row is None:  # all of the person has been deleted
+        return Record(MessageStatus.FAILED, turn.attempt, "", turn.calls, untaken=False)
     calls = load_calls(row.tool_calls_json)
     return Record(row.status, row.attempt, row.content, calls, row.repeats)
 

@@ -48,9 +48,11 @@ _RUNNING = text("""
     WHERE user_id = :owner AND status <> 'complete' AND status = 'running'
       AND coalesce(lease_until, created_at) > clock_timestamp()
 """)
+PERSON_HASH = "encode(sha256(convert_to(CAST(:owner AS text), 'UTF8')), 'hex')"
+"""Under which an erasure stands of the person whose id is `owner`."""
 # what was booked today, and what a turn of today says beyond what has been booked of it: a replica
-# of the release before writes to the message alone
-_TODAY = text("""
+# of the release before writes to the message alone; and what an erasure of today has left
+_TODAY = text(f"""
     WITH today AS (
       SELECT day AT TIME ZONE 'UTC' AS begins, (day + interval '1 day') AT TIME ZONE 'UTC' AS ends
       FROM date_trunc('day', now() AT TIME ZONE 'UTC') AS day
@@ -73,11 +75,16 @@ _TODAY = text("""
                FROM spending WHERE message_id = id), 0))) AS tokens
       FROM messages, today
       WHERE user_id = :owner AND role = 'assistant' AND created_at >= begins
+    ),
+    kept AS (
+      SELECT sum(erasures.tokens) AS tokens, sum(erasures.dollars) AS dollars FROM erasures, today
+      WHERE user_hash = {PERSON_HASH} AND day = (begins AT TIME ZONE 'UTC')::date
     )
-    SELECT (coalesce(booked.tokens, 0) + coalesce(unbooked.tokens, 0))::bigint AS tokens,
-           coalesce(booked.dollars, 0) AS dollars, ends AS resets_at,
+    SELECT (coalesce(booked.tokens, 0) + coalesce(unbooked.tokens, 0)
+             + coalesce(kept.tokens, 0))::bigint AS tokens,
+           coalesce(booked.dollars, 0) + coalesce(kept.dollars, 0) AS dollars, ends AS resets_at,
            ceil(extract(epoch FROM ends - clock_timestamp()))::int AS seconds_left
-    FROM today, booked, unbooked
+    FROM today, booked, unbooked, kept
 """)
 
 

@@ -73,6 +73,8 @@ class Pool:
         self._closing: set[asyncio.Task[None]] = set()
         self._prepares = not address.pooled
         self.checkout_s = CHECKOUT_S
+        self.taken = 0
+        """How often a connection was asked for: whether anybody needs the database."""
 
     @property
     def in_use(self) -> int:
@@ -85,6 +87,7 @@ class Pool:
             NoConnection: none was free in time.
             psycopg.Error: the database cannot be connected to.
         """
+        self.taken += 1
         await self._take_place()
         try:
             return (None if fresh else await self._take_idle()) or await self._connect()

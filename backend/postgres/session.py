@@ -13,6 +13,7 @@ from psycopg import Error, OperationalError
 from psycopg.errors import FeatureNotSupported, ReadOnlySqlTransaction
 from sqlalchemy import Executable
 
+from backend.errors import BeingErased
 from backend.postgres.connection import ANSWER_S, FORGOTTEN, Asked, Connection
 from backend.postgres.pool import Pool
 from backend.postgres.queries import Query, query_of
@@ -25,6 +26,8 @@ statements_logger = logging.getLogger("backend.database.statements")
 
 STALE = (*FORGOTTEN, FeatureNotSupported)
 """What is said of a prepared statement that is not there, or whose table is another one now."""
+REFUSED = "CHDEL"
+"""What our trigger says of a write of somebody who is being erased; see `v0014_erasures`."""
 _BEGIN = Asked(Query(b"BEGIN"))
 _BEGIN_AS_ASSUMED = Asked(Query(b"BEGIN ISOLATION LEVEL READ COMMITTED"))
 _COMMIT = Asked(Query(b"COMMIT"))
@@ -104,10 +107,16 @@ class Session:
         Raises:
             psycopg.Error: of what failed first; the transaction is over, or can only be rolled
                 back. Where the COMMIT was sent it may have been done.
+            BeingErased: the same, where it would have written something of a person who is erased.
         """
         riding, self._ahead = self._ahead, []
         both = [*(each.statement for each in riding), *statements]
-        results = await self._fly([_asked(*each) for each in both], commit)
+        try:
+            results = await self._fly([_asked(*each) for each in both], commit)
+        except Error as error:
+            if error.sqlstate == REFUSED:
+                raise BeingErased from error
+            raise
         for each, result in zip(riding, results, strict=False):
             each.result = result
         return results[len(riding) :]

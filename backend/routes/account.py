@@ -1,10 +1,10 @@
-"""All that is kept of a person, as one download."""
+"""All that is kept of a person: as one download, or deleted for good."""
 
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response, status
 from fastapi.responses import StreamingResponse
 
 from backend.agent.models.catalog import Providers
@@ -12,6 +12,7 @@ from backend.auth import CurrentUser, SignedInRoute
 from backend.conversations.cursors import NEWEST
 from backend.conversations.listing import StoredConversation, list_conversations
 from backend.database import Sessions, SessionsDep, open_session
+from backend.errors import ERASING_RETRY_S
 from backend.journal import usage
 from backend.rate_limiter import rate_limit
 from backend.routes.export import as_json
@@ -22,13 +23,16 @@ from backend.schemas.projects import ProjectResponse
 from backend.tasks import projects
 from backend.tasks.listing import list_tasks
 from backend.tasks.stored import StoredTask
-from backend.web.openapi import ACCOUNT_ANSWERS
+from backend.upkeep.rounds import Upkeep
+from backend.web.openapi import ACCOUNT_ANSWERS, ERASURE_ANSWERS
 
 router = APIRouter(prefix="/api/account", tags=["account"], route_class=SignedInRoute)
 
 PAGE = 100
 """Tasks or conversations that are listed, and held, at a time."""
 EVERY_DAY = 36_500
+ERASED_WITHIN_S = 20.0
+"""Seconds that a deletion is waited for; it goes on after them, in this process or another."""
 
 
 @router.get(
@@ -47,6 +51,27 @@ async def export_account(
         media_type="application/json",
         headers={"Content-Disposition": 'attachment; filename="account.json"'},
     )
+
+
+@router.delete(
+    "",
+    response_class=Response,
+    responses=ERASURE_ANSWERS,
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Delete all that is kept of you",
+)
+@rate_limit("history")
+async def delete_account(request: Request, user_id: CurrentUser) -> Response:
+    """For good; nothing brings it back. Until it is done nothing new of yours is taken.
+
+    202 says that it is not done yet, and goes on; asked for again, it is waited for again. What
+    the day has cost counts on until midnight UTC. Who you are is Better Auth's to delete.
+    """
+    upkeep: Upkeep = request.app.state.upkeep
+    if await upkeep.erase(user_id, ERASED_WITHIN_S):
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    later = {"Retry-After": str(ERASING_RETRY_S)}
+    return Response(status_code=status.HTTP_202_ACCEPTED, headers=later)
 
 
 async def _pieces(sessions: Sessions, user_id: str, providers: Providers) -> AsyncIterator[str]:

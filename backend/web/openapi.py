@@ -15,6 +15,7 @@ from backend.errors import (
     AlreadyDecided,
     AlreadyUndone,
     AppError,
+    BeingErased,
     ConversationNotFound,
     DatabaseUnavailable,
     FeedNotFound,
@@ -93,7 +94,7 @@ ANY_REQUEST = (MalformedRequest, RequestTooSlow, BodyTooLarge, HeadTooLarge)
 """What a request may meet before anything in it is judged."""
 LIMITED = (ValidationFailed, RateLimited, DatabaseUnavailable, AppError, *ANY_REQUEST)
 """What every limited route may answer."""
-SIGNED_IN = (InvalidSession, *LIMITED)
+SIGNED_IN = (InvalidSession, BeingErased, *LIMITED)
 """What every signed-in, limited route may answer."""
 
 
@@ -158,6 +159,10 @@ EXPORT_ANSWERS: Responses = HISTORY_ERRORS | {
 }
 ACCOUNT_ANSWERS: Responses = error_answers(*SIGNED_IN) | {
     200: {"description": "The file", "content": {"application/json": {}}}
+}
+ERASURE_ANSWERS: Responses = error_answers(*SIGNED_IN) | {
+    202: {"description": "It goes on"},
+    204: {"description": "Nothing is left"},
 }
 UNDO_ERRORS = error_answers(
     *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged

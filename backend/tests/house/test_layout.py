@@ -34,9 +34,9 @@ FLOORS = (
     ("conversations", "tasks"),
     ("journal",),
     ("agent",),
-    ("turns",),
+    ("turns", "upkeep"),
     ("routes", "mcp", "page"),
-    ("main", "demo", "__main__"),
+    ("main", "demo", "erase", "__main__"),
     ("tests", "bench", "evals", "examples", "faults"),
 )
 """From the ground up. A module imports from the floors below, and from its own without a circle."""

@@ -44,7 +44,7 @@ README = ROOT / "README.md"
 TESTS = ROOT / "backend" / "tests"
 PAGES = [*sorted(SPECS.rglob("*.md")), *sorted(ROOT.glob("*.md"))]
 
-TABLES = "tasks conversations messages people projects calendar_feeds spending stream_log"
+TABLES = "tasks conversations messages people projects calendar_feeds spending stream_log erasures"
 NAMED = re.compile(r"(?<![\w/])((?:backend|specs)/[\w/-]+\.(?:py|md)|test_\w+\.py)(?:::(\w+))?")
 
 

@@ -1,6 +1,6 @@
 """Fold what is searched for; the indexes of it made at once where there is little to index.
 
-Otherwise `backend.postgres.search_index` makes them once the service runs: at two million messages
+Otherwise `backend.postgres.later_indexes` makes them once the service runs: at two million messages
 that took minutes, in which nobody could write.
 """
 

@@ -1,6 +1,7 @@
-"""The indexes of the search made after the start, in a database that is too large to wait for them.
+"""Indexes made after the start, while others write, in a database too large to wait for them.
 
-Searches work meanwhile, without them: slower, and of one person's messages all the same.
+All works meanwhile without them, and slower: a search reads the person's own messages, what is to
+be removed for good is looked for in whole tables.
 """
 
 import asyncio
@@ -23,11 +24,13 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0
 """Between two tries, where another replica is at it or the database was away."""
+_LATER = ("_search", "_deleted", "_project", "_keyed")
+"""How the names end of those that a migration makes only where there is little to index."""
 _INDEXES = {
     str(index.name): index
-    for table in ("conversations", "messages")
+    for table in ("conversations", "messages", "tasks")
     for index in SQLModel.metadata.tables[table].indexes
-    if index.name and index.name.endswith("_search")
+    if index.name and index.name.endswith(_LATER)
 }
 _STATE = text("""
     SELECT name, index.indisvalid IS TRUE AS there, EXISTS (
@@ -39,7 +42,7 @@ _STATE = text("""
 
 
 @asynccontextmanager
-async def keep_search_indexes(pool: Pool) -> AsyncIterator[asyncio.Task[None] | None]:
+async def keep_later_indexes(pool: Pool) -> AsyncIterator[asyncio.Task[None] | None]:
     """See to it that the indexes come to be while the service runs; one query where they are.
 
     Gives what makes them; None where there is nothing to be made.
@@ -70,13 +73,13 @@ async def _until_there(pool: Pool) -> None:
             if not any(missing.values()):
                 return
         except (Error, SQLAlchemyError, OSError, TimeoutError) as error:
-            logger.warning("search index not made yet: %s", type(error).__name__)
+            logger.warning("index not made yet: %s", type(error).__name__)
         await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _make(pool: Pool, name: str) -> None:
     """Make an index while others write; what an interrupted try has left is no good."""
-    logger.warning("making %s; searches are slower until it is there", name)
+    logger.warning("making %s; what needs it is slower until it is there", name)
     async with open_engine(pool.address) as engine, engine.connect() as connection:
         alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
         create = str(CreateIndex(_INDEXES[name]).compile(dialect=alone.dialect))

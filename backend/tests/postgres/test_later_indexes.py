@@ -2,7 +2,7 @@
 
 from backend.conversations.listing import list_conversations
 from backend.database import VERSION_TABLE, Session
-from backend.postgres.search_index import keep_search_indexes, look
+from backend.postgres.later_indexes import keep_later_indexes, look
 from backend.tests.support.databases import MakePool, bring_up, execute, pool_for, scalar
 
 __all__ = ["pool_for"]
@@ -38,11 +38,11 @@ async def test_an_index_that_would_hold_up_the_start_is_made_after_it(
         "CREATE INDEX ix_messages_search ON messages (content) WHERE id < 0",
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_messages_search'::regclass",
     )
-    async with keep_search_indexes(pool) as making:
+    async with keep_later_indexes(pool) as making:
         assert making is not None
         await making
     assert await look(pool) == {}
     assert await scalar(database_url, TERMS_INDEXED) is True
     assert await search() == [1]
-    async with keep_search_indexes(pool) as making:
+    async with keep_later_indexes(pool) as making:
         assert making is None
