@@ -2,7 +2,7 @@
 
 from backend.agent.events import Telling
 from backend.agent.outside_tools import OutsideTools
-from backend.agent.task_tools import Caller
+from backend.agent.task_arguments import Caller
 from backend.agent.tools import TOOLS, failure
 from backend.conversations.approvals import Approval, declined_call, is_to_do, recorded_call
 from backend.conversations.tool_calls import ToolCall
@@ -47,7 +47,8 @@ async def _do_decided(
     if turn.stopped:
         raise TurnClosed
     if approval["approved"]:
-        call = await _carry_out(Caller(session, user_id, turn.zone), approval)
+        caller = Caller(session, user_id, turn.zone, turn.conversation.project_id)
+        call = await _carry_out(caller, approval)
     else:
         call = declined_call(approval)
     await record_decided(session, turn, at, call)

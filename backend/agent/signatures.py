@@ -8,6 +8,9 @@ LIST_MAX = 100
 """Tasks that one call of `list_tasks` returns at the most."""
 
 
+_IDS = "The id of a task, or a list of them, as a result or the context gives it."
+
+
 class AddTask(BaseModel):
     """Add a task to the person's list. Returns the new task with its task_id."""
 
@@ -16,10 +19,14 @@ class AddTask(BaseModel):
         description="Particulars such as amounts or places, 1000 characters at most."
     )
     due_date: str | None = Field(
-        description="When it is due: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
+        description="Only if the person said when: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
     )
     priority: Literal["low", "medium", "high"] | None = Field(
         description="How urgent it is; medium when not given."
+    )
+    tags: list[str] | None = Field(description="Only if the person named tags.")
+    recurrence: Literal["daily", "weekly", "monthly"] | None = Field(
+        description="Only if it is to repeat."
     )
     project: str | None = Field(description="Only if the person named a project: its name or id.")
     steps: list[str] | None = Field(description="Only if it is to be done in steps: their titles.")
@@ -32,39 +39,52 @@ class ListTasks(BaseModel):
         description="Which tasks; all when not given."
     )
     search: str | None = Field(description="Words to look for in title and description.")
+    tag: str | None = Field(description="Only those with this tag.")
+    priority: Literal["low", "medium", "high"] | None = Field(description="Only those.")
+    due: str | None = Field(
+        description="overdue, today, this week, no date, or a day, also with before or by."
+    )
+    sort: Literal["newest", "due"] | None = Field(description="due: by due date.")
     limit: int | None = Field(
         description=f"How many tasks at the most, 1 to {LIST_MAX}; {LIST_MAX} when not given."
     )
+    after: int | None = Field(description="For the next ones: next_after of the result before.")
     project: str | None = Field(description="Only the tasks of this project: its name or id.")
 
 
 class CompleteTask(BaseModel):
-    """Mark a task as done."""
+    """Mark a task as done, or several at once."""
 
-    task_id: int = Field(description="The task's id, as a result or the context gives it.")
+    task_id: int | list[int] = Field(description=_IDS)
 
 
 class DeleteTask(BaseModel):
-    """Delete a task from the list."""
+    """Delete a task from the list, or several at once."""
 
-    task_id: int = Field(description="The task's id, as a result or the context gives it.")
+    task_id: int | list[int] = Field(description=_IDS)
 
 
 class UpdateTask(BaseModel):
-    """Change a task. Only what is given changes; give at least one thing besides the id."""
+    """Change a task, or several alike. Only what is given changes, one thing at least."""
 
-    task_id: int = Field(description="The task's id, as a result or the context gives it.")
+    task_id: int | list[int] = Field(description=_IDS)
     title: str | None = Field(description="The new title, 200 characters at most.")
     description: str | None = Field(
         description="The new description, which replaces the old one; 1000 characters at most."
     )
-    due_date: str | None = Field(
-        description="The new due date: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
-    )
+    due_date: str | None = Field(description="The new due date, as in add_task.")
     priority: Literal["low", "medium", "high"] | None = Field(description="The new priority.")
-    project: str | None = Field(
-        description="The project it moves to: its name or id, or none to take it out of its own."
+    tags: list[str] | None = Field(
+        description="All its tags in place of the old ones; +x adds one, -x takes one away."
     )
+    recurrence: Literal["daily", "weekly", "monthly"] | None = Field(description="How it repeats.")
+    project: str | None = Field(description="The project it moves to: its name or id.")
     steps: list[str] | None = Field(
         description="All its steps in order, in place of the old ones; [x] before one that is done."
     )
+    clear: (
+        list[
+            Literal["description", "due_date", "priority", "tags", "recurrence", "project", "steps"]
+        ]
+        | None
+    ) = Field(description="What to empty, such as a due date or a repeat that is to go.")

@@ -14,8 +14,8 @@ from agents import FunctionTool, Tool
 from agents.strict_schema import ensure_strict_json_schema
 from pydantic import BaseModel, ValidationError
 
-from backend.agent import task_tools
-from backend.agent.arguments import read_arguments, reasons, recordable
+from backend.agent import list_tool, task_tools
+from backend.agent.arguments import read_arguments, read_ids, reasons, recordable
 from backend.agent.context.tokens import at_most
 from backend.agent.context.truncate import shown
 from backend.agent.events import Telling
@@ -27,7 +27,9 @@ from backend.agent.signatures import (
     ListTasks,
     UpdateTask,
 )
-from backend.agent.task_tools import Caller, Result, Run
+from backend.agent.task_arguments import Caller
+from backend.agent.task_results import Result
+from backend.agent.task_tools import Run
 from backend.agent.wire.exchange import Reasoning, bounded
 from backend.conversations.approvals import request_approval
 from backend.conversations.tool_calls import (
@@ -43,6 +45,7 @@ from backend.database import Session
 from backend.errors import AppError, TaskNotFound, ValidationFailed, is_outage
 from backend.journal.record import record_call
 from backend.journal.turns import Turn, TurnClosed
+from backend.tasks.several import find_several
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +80,7 @@ def _specify(arguments: type[BaseModel], name: str, run: Run) -> Specification:
 
 TOOLS = (
     _specify(AddTask, "add_task", task_tools.add_task),
-    _specify(ListTasks, "list_tasks", task_tools.list_tasks),
+    _specify(ListTasks, "list_tasks", list_tool.list_tasks),
     _specify(CompleteTask, "complete_task", task_tools.complete_task),
     _specify(DeleteTask, "delete_task", task_tools.delete_task),
     _specify(UpdateTask, "update_task", task_tools.update_task),
@@ -128,7 +131,8 @@ async def _call(
         if done := _done_before(turn, tool.template.name, recordable(given)):
             return json.dumps(done, ensure_ascii=False)
         if tool.template.name in turn.ask_first:
-            ask_first(turn, tool.template.name, recordable(given), reasoning, telling)
+            tasks = await _meant(user_id, session, given)
+            ask_first(turn, tool.template.name, recordable(given), reasoning, telling, tasks)
             return WAITS
         result, undo = await tool.run(
             Caller(session, user_id, turn.zone, turn.conversation.project_id), given
@@ -167,16 +171,32 @@ WAITS = '{"success": false, "error": "This waits for the person to approve it."}
 """What no model is given: a run ends with the step that asks the person for something."""
 
 
+async def _meant(user_id: str, session: Session, given: dict[str, Any]) -> list[Result] | None:
+    """The tasks that a call is about, as the person is asked about them; None where it is not.
+
+    Raises what a call with wrong ids does: nobody is asked about that.
+    """
+    if "task_id" not in given:
+        return None
+    ids = read_ids(given)
+    found = await find_several(session, user_id, ids)
+    await session.commit()
+    return [{"task_id": id_, "title": found[id_].title} for id_ in ids if id_ in found]
+
+
 def ask_first(
     turn: Turn,
     name: str,
     args: dict[str, Any],
     reasoning: Reasoning | None,
     telling: Telling | None,
+    tasks: list[Result] | None = None,
 ) -> None:
-    """Have the call wait for the person."""
+    """Have the call wait for the person, who is told which `tasks` it is about."""
     number = len(turn.calls) + len(turn.approvals)
     approval = request_approval(turn.message_id, turn.attempt, number, name, args)
+    if tasks is not None:
+        approval["tasks"] = tasks
     if reasoning:
         approval["reasoning"] = bounded(reasoning)
     if telling and telling.said and not turn.asks:

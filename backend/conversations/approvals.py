@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
-from backend.conversations.tool_calls import ToolCall, changes, dump_calls
+from backend.conversations.tool_calls import ToolCall, changes, dump_calls, named
 
 
 class Approval(TypedDict):
@@ -23,6 +23,8 @@ class Approval(TypedDict):
     reason: str | None
     done: bool
     """Whether the call is on record: carried out, or declined."""
+    tasks: NotRequired[list[dict[str, Any]]]
+    """Of a call about tasks: those it would change, by `task_id` and `title` as they were then."""
     reasoning: NotRequired[dict[str, Any]]
     said: NotRequired[str]
 
@@ -92,10 +94,21 @@ def _done(calls: list[ToolCall]) -> str:
 
 
 def _told(approval: Approval) -> str:
-    """`delete task (task_id 3)`."""
+    """`delete task (task_id 3)`, or `delete 2 tasks (3, Buy milk; 4, Call mom)`."""
+    if isinstance(approval["args"].get("task_id"), list):
+        return _several_told(approval)
     given = ", ".join(f"{name} {value}" for name, value in approval["args"].items())
     words = approval["tool"].replace("_", " ")
     return f"{words} ({given})" if given else words
+
+
+def _several_told(approval: Approval) -> str:
+    tasks = approval.get("tasks", [])
+    verb = approval["tool"].removesuffix("_task").replace("_", " ")
+    apart = {name: value for name, value in approval["args"].items() if name != "task_id"}
+    given = "".join(f", {name} {value}" for name, value in apart.items())
+    counted = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+    return f"{verb} {counted}{given} ({named(tasks)})" if tasks else f"{verb} {counted}{given}"
 
 
 def dump_approvals(calls: list[ToolCall], approvals: Sequence[Approval]) -> str | None:
@@ -134,7 +147,7 @@ def load_approvals(stored: str | None) -> list[Approval]:
 
 def approvals_shown(approvals: Sequence[Approval]) -> list[dict[str, Any]]:
     """What a client is shown of those that are not carried out yet."""
-    shown = ("id", "tool", "args", "approved", "reason")
+    shown = ("id", "tool", "args", "approved", "reason", "tasks")
     return [{key: each.get(key) for key in shown} for each in approvals if not each["done"]]
 
 

@@ -9,6 +9,7 @@ column (an earlier backend's, or damage) is read as far as it makes sense and ne
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 DEPTH_MAX = 40
@@ -27,6 +28,9 @@ RECORD_MAX_BYTES = 512_000
 
 OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
 """The `error_code` of an outside call that was begun and of which no answer is known."""
+
+NAMED_MAX = 20
+"""Tasks of one call that a sentence names; of more the number is said."""
 
 type Undo = list[dict[str, Any]]
 """What a call changed, as plain values; empty where all was so already."""
@@ -150,7 +154,26 @@ def _clause(call: ToolCall) -> str:
         return f"ran {tool}"
     if tool not in _VERBS:
         return ""
-    return f"{_VERBS[tool]} task {result.get('task_id')}, {result.get('title')}"
+    done = [each for each in each_result(call) if each.get("success") is True]
+    if len(done) < 2:
+        (only,) = done or [result]
+        return f"{_VERBS[tool]} task {only.get('task_id')}, {only.get('title')}"
+    return f"{_VERBS[tool]} {len(done)} tasks ({named(done)})"
+
+
+def each_result(call: ToolCall) -> list[dict[str, Any]]:
+    """The results of a call that was about several tasks, one for each; else its only one."""
+    results = call["result"].get("results")
+    if not isinstance(results, list):
+        return [call["result"]]
+    return [each for each in results if isinstance(each, dict)]
+
+
+def named(tasks: Sequence[Mapping[str, Any]]) -> str:
+    """Several tasks in one clause: `12, Buy milk; 13, Call mom`."""
+    told = [f"{task.get('task_id')}, {task.get('title')}" for task in tasks[:NAMED_MAX]]
+    more = len(tasks) - len(told)
+    return "; ".join(told + ([f"and {more} more"] if more else []))
 
 
 def unfinished_answer(calls: list[ToolCall]) -> str:

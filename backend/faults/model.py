@@ -48,14 +48,24 @@ class Call:
                 return self.args.get("title") == command.title
             case Verb.RENAME:
                 return self.args.get("title") == command.to
-        same = self.args.get("task_id") == task_id is not None
-        return same or self.result.get("title") == command.title
+        given = self.args.get("task_id")
+        ids = given if isinstance(given, list) else [given]
+        same = task_id is not None and task_id in ids
+        return same or any(each.get("title") == command.title for each in self.results)
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """One for each task that it was about."""
+        results: list[dict[str, Any]] = self.result.get("results", [self.result])
+        return results
 
 
-def answer(message: Message, items: list[Item], *, together: bool, stubborn: bool) -> Answer:
+def answer(
+    message: Message, items: list[Item], *, together: bool, stubborn: bool, bulk: bool = False
+) -> Answer:
     """What the model says next: calls, or the text that ends the run."""
     behind = list(_calls(items[_last_from_the_person(items) + 1 :]))
-    wanted: list[FunctionCall] = []
+    wanted: list[tuple[Command, dict[str, Any]]] = []
     for command in message.commands:
         task_id = _id_of(command.title, items)
         done = [call for call in behind if call.does(command, task_id)]
@@ -67,15 +77,37 @@ def answer(message: Message, items: list[Item], *, together: bool, stubborn: boo
             continue
         arguments = _again(recorded) if recorded else _arguments(command, task_id)
         if arguments is None:  # to be made by a call before it
-            return Answer(calls=tuple(wanted)) if wanted else Answer("I cannot find that task.")
-        wanted.append(_call(command, arguments))
+            return _calling(wanted, bulk) if wanted else Answer("I cannot find that task.")
+        wanted.append((command, arguments))
         if not together:
             break
-    return Answer(calls=tuple(wanted)) if wanted else Answer("Done.")
+    return _calling(wanted, bulk) if wanted else Answer("Done.")
 
 
-def _call(command: Command, arguments: dict[str, Any]) -> FunctionCall:
-    return FunctionCall(TOOLS[command.verb], json.dumps(arguments), f"{OWN}{next(_numbers):06}")
+def _calling(wanted: list[tuple[Command, dict[str, Any]]], bulk: bool) -> Answer:
+    """The calls, where `bulk` with one for all tasks that are completed, and one for the deleted.
+
+    One that is asked for again, whose ids are a list already, stays what it was.
+    """
+    calls: list[tuple[str, dict[str, Any]]] = []
+    for command, arguments in wanted:
+        tool, id_ = TOOLS[command.verb], arguments.get("task_id")
+        if (tool, arguments) in calls:
+            continue
+        if bulk and command.verb in (Verb.COMPLETE, Verb.DELETE) and isinstance(id_, int):
+            before = next((args for name, args in calls if name == tool and "new" in args), None)
+            if before:
+                before["task_id"].append(id_)
+                continue
+            arguments = {"task_id": [id_], "new": True}
+        calls.append((tool, arguments))
+    for _, arguments in calls:
+        arguments.pop("new", None)
+    return Answer(calls=tuple(_call(*each) for each in calls))
+
+
+def _call(tool: str, arguments: dict[str, Any]) -> FunctionCall:
+    return FunctionCall(tool, json.dumps(arguments), f"{OWN}{next(_numbers):06}")
 
 
 def _again(recorded: Call) -> dict[str, Any]:
@@ -114,8 +146,9 @@ def _calls(items: list[Item]) -> Iterator[Call]:
 def _id_of(title: str, items: list[Item]) -> int | None:
     """The id under which a task of this title was named, in a result or in the context."""
     for call in _calls(items):
-        if call.result.get("title") == title:
-            task_id: int = call.result["task_id"]
-            return task_id
+        for result in call.results:
+            if result.get("title") == title:
+                task_id: int = result["task_id"]
+                return task_id
     context = "\n".join(str(item["content"]) for item in items if item.get("role") == "user")
     return next((int(id_) for id_, name in _OPEN_TASK.findall(context) if name == title), None)

@@ -36,7 +36,13 @@ class Provider:
             faults.complaints.append(f"message {message.number} reached the model changed")
         return faults.asked(
             message,
-            answer(message, request.items, together=scenario.together, stubborn=scenario.stubborn),
+            answer(
+                message,
+                request.items,
+                together=scenario.together,
+                stubborn=scenario.stubborn,
+                bulk=scenario.bulk,
+            ),
         )
 
 

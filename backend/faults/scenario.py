@@ -117,5 +117,7 @@ class Scenario:
     """The person is asked before a task is completed or deleted, and approves."""
     viewers: int = 0
     """How many others look at each turn, anywhere."""
+    bulk: bool = False
+    """The model completes or deletes in one call all that it can at once."""
     patient: bool = False
     """Played on servers that give a run so long that its lease must be renewed."""

@@ -130,6 +130,7 @@ def scenario_of(seed: int) -> Scenario:
         attentive=random.random() < 0.4,
         persistent=random.random() < 0.9 or approves,
         together=together,
+        bulk=together and seed % 2 == 0,
         # what it asks for again behind an approval is another call
         stubborn=random.random() < 0.4 and seed < STREAMED_FROM,
         resends=random.choice((1, 1, 1, 2, 3, 4)),

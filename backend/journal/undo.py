@@ -12,11 +12,12 @@ Nothing here commits: the caller's transaction does.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, time
+from functools import cache
 from itertools import chain
 from typing import Annotated, Any, Required, TypedDict
 
 from pydantic import Field, TypeAdapter, ValidationError
-from sqlalchemy import BigInteger, and_, any_, bindparam, case, func, select, update
+from sqlalchemy import BigInteger, Update, and_, any_, bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
@@ -40,6 +41,7 @@ from backend.errors import (
 )
 from backend.journal import statements
 from backend.models import ID_MAX, MessageStatus, Role, Task
+from backend.postgres.session import Statement
 from backend.tasks.projects import project_of_owner
 from backend.tasks.stored import StoredTask
 
@@ -109,7 +111,9 @@ _LOCK = (
     .order_by(_tasks.c.id)
     .with_for_update()
 )
-_RESTORE = update(_tasks).where(_tasks.c.id == bindparam("task"))
+_CHANGE_BACK = update(_tasks).where(_tasks.c.id == bindparam("task"))
+_MADE = "made"
+"""Stands among the columns of a task that is gone when it is undone."""
 _MARK = (
     update(messages)
     .where(messages.c.id == bindparam("message"))
@@ -204,13 +208,28 @@ async def take_back(session: Session, user_id: str, calls: list[ToolCall]) -> bo
     """
     done = _recorded_changes(calls)
     values = _backwards(done, await _lock(session, user_id, done)) if done else {}
-    for task_id, restored in values.items():
-        given: dict[str, object] = {"task": task_id}
-        if restored.get("project_id") is not None:  # it may have been deleted since
-            given |= {"owner": user_id, "project": restored["project_id"]}
-            restored["project_id"] = project_of_owner()
-        await execute(session, _RESTORE.values(restored), given)
+    if values:
+        await session.flight(*(_restoring(user_id, *each) for each in values.items()))
     return bool(done)
+
+
+def _restoring(user_id: str, task_id: int, before: _Values) -> Statement:
+    """The statement that puts one task back."""
+    given = {f"old_{name}": value for name, value in before.items() if name != _MADE}
+    return _restore(frozenset(before)), {"task": task_id, "owner": user_id, **given}
+
+
+@cache
+def _restore(names: frozenset[str]) -> Update:
+    old: dict[str, Any] = {
+        name: bindparam(f"old_{name}", type_=_tasks.c[name].type) for name in names - {_MADE}
+    }
+    if "project_id" in names:  # it may have been deleted since
+        old["project_id"] = project_of_owner("old_project_id")
+    if _MADE in names:
+        # without `previous_id` the task that it followed may have a next occurrence again
+        old |= {"deleted_at": _now, "updated_at": _now, "previous_id": None}
+    return _CHANGE_BACK.values(old)
 
 
 async def _find(session: Session, user_id: str, message_id: str) -> Row:
@@ -264,9 +283,7 @@ def _backwards(done: Sequence[_Change], tasks: Mapping[int, Row]) -> dict[int, _
         if stands.get(task_id) != change["after"]:
             differing.add(task_id)
             continue
-        # without `previous_id` the task that it followed may have a next occurrence again
-        gone = {"deleted_at": _now, "updated_at": _now, "previous_id": None}
-        values[task_id] |= gone if before is None else before
+        values[task_id] |= {_MADE: True} if before is None else before
         stands[task_id] = before and before["updated_at"]
     if differing:
         raise TaskChanged([(id_, tasks[id_].title) for id_ in sorted(differing & tasks.keys())])

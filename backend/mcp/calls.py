@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from backend.agent.arguments import read_arguments, recordable
-from backend.agent.task_tools import Caller
+from backend.agent.task_arguments import Caller
 from backend.agent.tools import TOOLS, failure
 from backend.conversations.tool_calls import ToolCall
 from backend.database import Session, Sessions, open_session

@@ -20,9 +20,11 @@ def _input(arguments: type[BaseModel]) -> tuple[str, Schema]:
     schema = arguments.model_json_schema()
     for name, field in schema["properties"].items():
         field.pop("title", None)
+        optional = len(field.get("anyOf", []))
         kinds = [kind for kind in field.pop("anyOf", []) if kind != {"type": "null"}]
         if kinds:
-            schema["properties"][name] = kinds[0] | field
+            schema["properties"][name] = (kinds[0] if len(kinds) == 1 else {"anyOf": kinds}) | field
+        if len(kinds) < optional:
             schema["required"].remove(name)
     description = schema.pop("description")
     return description, {key: schema[key] for key in ("type", "properties", "required")}
@@ -56,10 +58,31 @@ def _object(properties: Schema) -> Schema:
 _FAILED = _object({"success": {"const": False}, "error": _text(), "error_code": _text()})
 
 
+_RESULTS: Schema = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"task_id": _ID, "success": {"type": "boolean"}},
+        "required": ["task_id", "success"],
+    },
+}
+
+
 def _output(**result: Schema) -> Schema:
     """What a call answers: its result, or a failure with its code."""
     done = _object({"success": {"const": True}, **result, "message": _text()})
     return {"type": "object", "anyOf": [done, _FAILED]}
+
+
+def _output_of_several(**result: Schema) -> Schema:
+    """The same of a call that may be about several tasks.
+
+    Then it is the first one's result, with the results of all and how many succeeded.
+    """
+    output = _output(**result)
+    for each in output["anyOf"]:
+        each["properties"] = each["properties"] | {"count": _ID, "results": _RESULTS}
+    return output
 
 
 def _tool(arguments: type[BaseModel], name: str, output: Schema, hints: ToolAnnotations) -> Tool:
@@ -102,19 +125,21 @@ TOOLS = (
     _tool(
         CompleteTask,
         "complete_task",
-        _output(task_id=_ID, title=_text(), status=_text(const="completed"), completed_at=_TIME),
+        _output_of_several(
+            task_id=_ID, title=_text(), status=_text(const="completed"), completed_at=_TIME
+        ),
         _hints("Complete a task"),
     ),
     _tool(
         DeleteTask,
         "delete_task",
-        _output(task_id=_ID, title=_text()),
+        _output_of_several(task_id=_ID, title=_text()),
         _hints("Delete a task", destroys=True),
     ),
     _tool(
         UpdateTask,
         "update_task",
-        _output(**_FIELDS, updated_at=_TIME),
+        _output_of_several(**_FIELDS, updated_at=_TIME),
         _hints("Change a task", destroys=True),
     ),
 )

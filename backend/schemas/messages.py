@@ -28,6 +28,12 @@ class ToolCallResponse(BaseModel):
     result: dict[str, Any]
 
 
+class MeantTask(BaseModel):
+    task_id: int
+    title: str
+    """As it was when the person was asked."""
+
+
 class ApprovalResponse(BaseModel):
     """One call that waits for the person."""
 
@@ -37,6 +43,8 @@ class ApprovalResponse(BaseModel):
     approved: bool | None
     """What was decided of it while others are pending; null where nothing was."""
     reason: str | None
+    tasks: list[MeantTask] | None
+    """Those that it would change; null where it is not about tasks that there are."""
 
 
 class ReplacedAnswer(BaseModel):

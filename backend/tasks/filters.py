@@ -63,6 +63,12 @@ def due_range(due: Due, now: datetime, zone: tzinfo) -> DueRange:
     return DueRange(_begin(today, zone), _begin(after, zone), _midnight(today), _midnight(after))
 
 
+def due_on(day: date, zone: tzinfo) -> DueRange:
+    """What is due on a day in `zone`."""
+    until = due_until(day, zone)
+    return DueRange(_begin(day, zone), until.until, _midnight(day), until.until_day)
+
+
 def due_until(day: date, zone: tzinfo) -> DueRange:
     """What is due up to the end of a day in `zone`."""
     if day == date.max:

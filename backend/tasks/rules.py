@@ -49,7 +49,8 @@ _NEW = insert(table).values(
     user_id=bindparam("owner"), created_at=func.now(), updated_at=func.now()
 )
 _ADD = _NEW.values(time_zone=_ZONE, project_id=project_of_owner()).returning(*COLUMNS)
-_NEXT = _NEW.on_conflict_do_nothing().returning(*COLUMNS)
+NEXT = _NEW.on_conflict_do_nothing().returning(*COLUMNS)
+"""Makes the next occurrence with the values of `next_values`, unless there is one."""
 _GET = select(*COLUMNS).where(ONE)
 _LOCK = _GET.with_for_update(of=table)
 _CHANGE = update(table).where(ONE).values(updated_at=_NOW).returning(*COLUMNS)
@@ -80,7 +81,7 @@ async def add_task(
     Raises:
         ProjectNotFound: its project is not one of the user's.
     """
-    values = {"owner": user_id, "zone": zone, **_columns(new, TaskCreate.model_fields)}
+    values = {"owner": user_id, "zone": zone, **columns_of(new, TaskCreate.model_fields)}
     values["project"] = project = known_project(values.pop("project_id"))
     (task,) = await read_tasks(session, _ADD, values)
     if task.project_id != project:
@@ -120,12 +121,12 @@ async def update_task(
         TaskNotFound: the user has no such task.
         ProjectNotFound: its new project is not one of the user's.
     """
-    sent = _columns(changes, changes.model_fields_set)
+    sent = columns_of(changes, changes.model_fields_set)
     if not sent:
         return await get_task(session, user_id, task_id)
     project = known_project(sent.get("project_id"))
     values = {f"new_{name}": value for name, value in sent.items()}
-    statement = _setting(frozenset(sent))
+    statement = _setting_one(frozenset(sent))
     task = await read_one(session, statement, user_id, task_id, zone=zone, **values)
     if "project_id" in sent and task.project_id != project:
         raise ProjectNotFound
@@ -193,7 +194,7 @@ async def delete_task(session: Session, user_id: str, task_id: int) -> StoredTas
     return await read_one(session, _DELETE, user_id, task_id)
 
 
-def _columns(fields: TaskFields, names: Iterable[str]) -> dict[str, Any]:
+def columns_of(fields: TaskFields, names: Iterable[str]) -> dict[str, Any]:
     """What a person has set of the fields with these names, by the names of the columns."""
     values = {name: getattr(fields, name) for name in names}
     if "due_date" in values:
@@ -206,8 +207,17 @@ def _columns(fields: TaskFields, names: Iterable[str]) -> dict[str, Any]:
 
 
 @cache
-def _setting(names: frozenset[str]) -> ReturningUpdate[*tuple[Any, ...]]:
-    """Sets the columns with these names to `new_` values, and begins a series where one is new."""
+def _setting_one(names: frozenset[str]) -> ReturningUpdate[*tuple[Any, ...]]:
+    return setting(_CHANGE, names)
+
+
+def setting(
+    change: ReturningUpdate[*tuple[Any, ...]], names: frozenset[str]
+) -> ReturningUpdate[*tuple[Any, ...]]:
+    """`change` that sets the columns with these names to `new_` values.
+
+    It begins a series where the due date or the pattern is new.
+    """
     new: dict[str, ColumnElement[Any]] = {
         name: bindparam(f"new_{name}", type_=_row[name].type) for name in names
     }
@@ -215,7 +225,7 @@ def _setting(names: frozenset[str]) -> ReturningUpdate[*tuple[Any, ...]]:
         new["project_id"] = project_of_owner("new_project_id")
     schedule = [name for name in ("due_date", "recurrence_pattern") if name in names]
     if not schedule:
-        return _CHANGE.values(new)
+        return change.values(new)
     same = [_row[name].is_not_distinct_from(cast(new[name], _row[name].type)) for name in schedule]
     if "due_date" in names:
         same.append(func.coalesce(cast(new["due_is_date"], Boolean) == _DATE_ALONE, True))
@@ -225,7 +235,7 @@ def _setting(names: frozenset[str]) -> ReturningUpdate[*tuple[Any, ...]]:
         "recurrence_time": case((kept, _row.recurrence_time)),
         "time_zone": case((kept, _row.time_zone), else_=func.coalesce(_ZONE, _row.time_zone)),
     }
-    return _CHANGE.values(new | series)
+    return change.values(new | series)
 
 
 async def _repeat(session: Session, task: StoredTask, zone: str | None) -> StoredTask | None:
@@ -234,7 +244,16 @@ async def _repeat(session: Session, task: StoredTask, zone: str | None) -> Store
     The completing UPDATE holds the row's lock, and `previous_id` is unique, also over deleted
     rows: completing it again, here or in another process, makes no second one.
     """
-    if not task.completed or task.recurrence_pattern is Recurrence.NONE:
+    following = next_values(task, zone) if task.completed else None
+    if following is None:
+        return None
+    made = await read_tasks(session, NEXT, following)
+    return made[0] if made else None
+
+
+def next_values(task: StoredTask, zone: str | None) -> dict[str, Any] | None:
+    """The values of the next occurrence of `task`; None where it does not recur, or no more."""
+    if task.recurrence_pattern is Recurrence.NONE:
         return None
     zone = task.time_zone or zone or task.zone
     following: dict[str, Any] = {
@@ -262,5 +281,4 @@ async def _repeat(session: Session, task: StoredTask, zone: str | None) -> Store
             "recurrence_day": after.day,
             "recurrence_time": after.at,
         }
-    made = await read_tasks(session, _NEXT, following)
-    return made[0] if made else None
+    return following

@@ -231,7 +231,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
         ("complete_task", {"task_id": "the milk"}),
         ("complete_task", {"task_id": 1.5}),
         ("complete_task", '{"task_id": 1e999}'),
-        ("delete_task", {"task_id": [1]}),
+        ("delete_task", {"task_id": ["x"]}),
         ("update_task", {"task_id": 1}),
         ("update_task", {"task_id": 1, "title": "", "description": ""}),
         ("update_task", {"title": "No id"}),
@@ -297,7 +297,7 @@ async def test_a_fault_of_our_own_is_an_internal_error_and_changes_nothing(
 async def test_arguments_on_record_are_bounded(
     alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
-    model.extend([calls("add_task", {"title": "x" * 100_000, "tags": ["y"]}), says("No.")])
+    model.extend([calls("add_task", {"title": "x" * 100_000, "tag": ["y"]}), says("No.")])
     turn = await chat(alice, "go")
     assert turn["tool_calls"][0]["args"] == {"title": "x" * 2000}
 

@@ -261,6 +261,8 @@ def _memory(turns: list[_Turn]) -> Memory:
 
 def _named(calls: list[Call]) -> int | None:
     for call in reversed(calls):
+        if "results" in call.result:
+            return None
         named = call.result.get("task_id", call.args.get("task_id"))
         if isinstance(named, int):
             return named

@@ -337,3 +337,33 @@ async def test_a_second_user_sees_and_changes_nothing(
     async with mcp_client(replicas[1].address, alice.token) as client:
         (task,) = (await call(client, "list_tasks"))["tasks"]
         assert (task["title"], task["completed"]) == ("Alice's", False)
+
+
+async def test_several_tasks_are_changed_by_one_call_that_is_on_record_and_undone_as_one(
+    replicas: tuple[Server, Server], alice: Person, bob: Person
+) -> None:
+    async with mcp_client(replicas[0].address, bob.token) as client:
+        theirs = (await call(client, "add_task", title="Hers"))["task_id"]
+    async with mcp_client(replicas[0].address, alice.token) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        ids = [(await call(client, "add_task", title=f"T{n}"))["task_id"] for n in range(2)]
+        given: dict[str, Any] = {"task_id": [*ids, theirs], "tags": ["x"], "recurrence": "daily"}
+        changed = await call(client, "update_task", **given)
+        done = await call(client, "complete_task", task_id=[*ids, theirs])
+        gone = await call(client, "delete_task", task_id=[*ids, theirs], key="once")
+        again = await call(client, "delete_task", task_id=[*ids, theirs], key="once")
+        none = await call(client, "delete_task", task_id=[*ids, theirs])
+        wrong = await call(client, "update_task", task_id=ids, tags=["a\x00b"])
+    named = ("update_task", "complete_task", "delete_task", "delete_task")
+    for name, answer in zip(named, (changed, done, gone, none), strict=True):
+        jsonschema_rs.validate(tools[name].output_schema or False, answer)
+    assert (changed["tags"], changed["count"], done["count"], again) == (["x"], 2, 2, gone)
+    assert [each["success"] for each in gone["results"]] == [True, True, False]
+    assert (none["error_code"], wrong["error_code"]) == ("TASK_NOT_FOUND", "VALIDATION_ERROR")
+    (messages,) = (await histories(replicas[1], alice)).values()
+    last = messages[-1]
+    assert last["tool_calls"][0]["result"] == gone
+    async with replicas[1].client(alice.token) as client:
+        assert (await client.post(f"/api/messages/{last['id']}/undo")).status_code == 200
+        back = (await client.get("/api/tasks", params={"completed": "true"})).json()["tasks"]
+    assert {task["id"] for task in back} == set(ids)
