@@ -33,6 +33,7 @@ from backend.web.openapi import (
     EXPORT_ANSWERS,
     HISTORY_ERRORS,
     HISTORY_LINKS,
+    ONE_PROJECT_ERRORS,
 )
 
 router = APIRouter(prefix="/api/conversations", tags=["conversations"], route_class=SignedInRoute)
@@ -70,7 +71,7 @@ async def list_conversations(
 
 @router.post(
     "",
-    responses=CONVERSATION_ERRORS | CONVERSATION_LINKS,
+    responses=ONE_PROJECT_ERRORS | CONVERSATION_LINKS,
     status_code=status.HTTP_201_CREATED,
     summary="Begin an empty conversation",
 )

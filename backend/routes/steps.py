@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from fastapi import APIRouter, Request, status
+from fastapi import APIRouter, HTTPException, Request, status
 
 from backend.auth import CurrentUser, SignedInRoute
 from backend.database import SessionDep
@@ -53,6 +53,13 @@ async def order_steps(
     task = await change_steps(session, user_id, task_id, change)
     await session.commit()
     return shown_task(task, time_zone)
+
+
+@router.patch("/order", include_in_schema=False)
+@router.delete("/order", include_in_schema=False)
+async def no_method_of_the_order() -> None:
+    """405, which the routes below would take for a step."""
+    raise HTTPException(status.HTTP_405_METHOD_NOT_ALLOWED)
 
 
 @router.patch("/{step_id}", responses=STEP_ERRORS, summary="Change the fields sent of a step")

@@ -24,7 +24,7 @@ from backend.tasks.fields import TaskCreate, TaskUpdate
 from backend.tasks.filters import Sort
 from backend.tasks.listing import LISTED_MAX, TaskPage, list_tasks
 from backend.tasks.stored import StoredTask
-from backend.web.openapi import ONE_TASK_ERRORS, TASK_ERRORS, TASK_LINKS
+from backend.web.openapi import ONE_PROJECT_ERRORS, ONE_TASK_ERRORS, TASK_ERRORS, TASK_LINKS
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=SignedInRoute)
 
@@ -130,7 +130,7 @@ async def only_read_search(request: Request, user_id: CurrentUser) -> None:
 
 @router.post(
     "",
-    responses=TASK_ERRORS | TASK_LINKS,
+    responses=ONE_PROJECT_ERRORS | TASK_LINKS,
     status_code=status.HTTP_201_CREATED,
     summary="Create a task",
 )

@@ -52,19 +52,39 @@ from texts.
 
 
 BY_CHANCE = {
-    "POST /api/messages/{message_id}/approvals",
-    "POST /api/messages/{message_id}/regenerate",
+    "DELETE /api/tasks/{task_id}/steps/{step_id}",
+    "GET /api/calendar/{secret}.ics",
 }
-"""What only succeeds on a call that waits, or on an answer whose changes still stand."""
+"""What only succeeds once for each step, or with a secret that is told once."""
 CONVERSATIONS = 8
+STEPS = 50
 KNOWN_IDS = """
 [dictionaries]
 conversations.values = {conversations}
 messages.values = {messages}
+standing.values = {standing}
+waiting.values = {waiting}
+approvals.values = {approvals}
+tasks.values = {tasks}
+steps.values = {steps}
 [parameters]
 "path.conversation_id" = {{ dictionary = "conversations", probability = 0.8 }}
 "path.chat_id" = {{ dictionary = "conversations", probability = 0.8 }}
 "path.message_id" = {{ dictionary = "messages", probability = 0.8 }}
+[[operations]]
+include-name = "POST /api/messages/{{message_id}}/regenerate"
+[operations.parameters]
+"path.message_id" = {{ dictionary = "standing", probability = 0.8 }}
+[[operations]]
+include-name = "POST /api/messages/{{message_id}}/approvals"
+[operations.parameters]
+"path.message_id" = {{ dictionary = "waiting", probability = 0.8 }}
+"body.decisions[*].id" = {{ dictionary = "approvals", probability = 0.8 }}
+[[operations]]
+include-path = "/api/tasks/{{task_id}}/steps/{{step_id}}"
+[operations.parameters]
+"path.task_id" = {{ dictionary = "tasks", probability = 0.8 }}
+"path.step_id" = {{ dictionary = "steps", probability = 0.8 }}
 """
 
 
@@ -79,20 +99,42 @@ async def service(postgres_url: str) -> AsyncIterator[tuple[Server, str]]:
         await better_auth.execute(url, better_auth.TABLES)
         token = await better_auth.sign_in(url, await better_auth.add_user(url, "alice"))
         nowhere = "http://127.0.0.1:1/v1"
-        async with serving(url, nowhere, OPENAI_MODEL="offline", **unlimited) as server:
+        offline = {"OPENAI_MODEL": "offline", "APPROVAL_TOOLS": "delete_task"}
+        async with serving(url, nowhere, **offline, **unlimited) as server:
             yield server, token
 
 
 async def known_ids(server: Server, token: str) -> str:
-    """Settings that name conversations and answers that are there, which chance would not."""
-    conversations, messages = [], []
+    """Settings that name conversations and answers that are there, which chance would not.
+
+    Among them answers in conversations of their own, which nothing else comes to change, a call
+    that waits for the person, and steps of a task.
+    """
+    conversations, messages, standing = [], [], []
     async with server.client(token) as client:
         for _ in range(CONVERSATIONS):
             conversation_id = (await chat(client, "Add buy milk"))["conversation_id"]
             _, answer = await messages_of(client, conversation_id)
             conversations.append(str(conversation_id))
             messages.append(str(answer["id"]))
-    return KNOWN_IDS.format(conversations=conversations, messages=messages)
+        for _ in range(CONVERSATIONS):
+            _, answer = await messages_of(client, (await chat(client, "Hello"))["conversation_id"])
+            standing.append(str(answer["id"]))
+        task = (await client.post("/api/tasks", json={"title": "Buy bread"})).json()["id"]
+        waiting = await chat(client, f"Delete task {task}", approvals=True)
+        steps = [{"title": "Pack"}] * STEPS
+        move = (
+            await client.post("/api/tasks", json={"title": "Move house", "steps": steps})
+        ).json()
+    return KNOWN_IDS.format(
+        conversations=conversations,
+        messages=messages,
+        standing=standing,
+        waiting=[str(waiting["message_id"])],
+        approvals=[each["id"] for each in waiting["approvals"]],
+        tasks=[move["id"]],
+        steps=[step["id"] for step in move["steps"]],
+    )
 
 
 async def examine(server: Server, token: str, seed: int, examples: int, folder: Path) -> str:
