@@ -138,7 +138,7 @@ def open_page(browser: Browser, address: str, shared_database_url: str) -> OpenP
 def serve_page(browser: Browser, model: ScriptedModel, shared_database_url: str) -> ServePage:
     @asynccontextmanager
     async def serving(*, through_proxy: bool = False, **values: object) -> AsyncIterator[Served]:
-        changed = make_settings(shared_database_url, web_page=True, **values)
+        changed = make_settings(shared_database_url, **{"web_page": True} | values)
         async with running(changed, model) as app, served(app) as address, AsyncExitStack() as more:
             proxy = await more.enter_async_context(tcp_proxy(address)) if through_proxy else None
             seen = proxy.url.replace("@", "") if proxy else address

@@ -1,17 +1,24 @@
 """The page as a person uses it: signing in, talking, the list by hand, and what may not happen."""
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 from agents.testing import ScriptedModel
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
+from backend.page.serve import FILES
 from backend.tests.page.conftest import OpenPage, ServePage
+from backend.tests.support import better_auth
 from backend.tests.support.scripting import calls
 from backend.tests.support.speaking import Speech
+from backend.tests.support.task_calls import add
 
 ADDS_MILK = calls("add_task", {"title": "Buy milk"})[0]
+GRAVE = ("serious", "critical")
+SECRET = "a-secret-of-better-auth-0123456789"
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>[x](javascript:alert(3))"
 
 
@@ -230,21 +237,114 @@ async def test_a_phone_shows_one_pane_at_a_time(open_page: OpenPage, alice_id: s
 
         await expect(page.get_by_role("complementary")).to_be_visible()
         await expect(page.get_by_role("main")).to_be_hidden()
+        await page.get_by_role("button", name="Add a task").click()
+        form = page.get_by_role("dialog")
+        assert await form.evaluate("(node) => node.scrollWidth <= node.clientWidth")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 async def test_axe_finds_no_serious_fault(
-    open_page: OpenPage, alice_id: str, model: ScriptedModel, axe: str, scheme: str
+    open_page: OpenPage,
+    alice_id: str,
+    alice: httpx.AsyncClient,
+    model: ScriptedModel,
+    axe: str,
+    scheme: str,
+    width: int,
 ) -> None:
+    project = (await alice.post("/api/projects", json={"name": "Kitchen"})).json()["id"]
+    await add(alice, "Paint", steps=[{"title": "Tape"}], due_date="2026-11-01", project_id=project)
     model.extend([speech(then=ADDS_MILK).step, speech("Added it.").step])
-    async with open_page(alice_id, scheme=scheme) as page:
-        await say(page, "Add milk")
-        await expect(answers(page)).to_contain_text("Added it.")
+    async with open_page(alice_id, scheme=scheme, width=width) as page:
         await page.evaluate(axe)
 
-        found = await page.evaluate("axe.run()")
+        async def serious() -> list[Any]:
+            found = await page.evaluate("axe.run()")
+            return [each for each in found["violations"] if each["impact"] in GRAVE]
 
-        serious = [
-            each for each in found["violations"] if each["impact"] in ("serious", "critical")
-        ]
-        assert not serious
+        assert not await serious(), "empty"
+        await say(page, "Add milk")
+        await expect(answers(page)).to_contain_text("Added it.")
+        assert not await serious(), "answered"
+        await page.get_by_role("button", name="This conversation").click()
+        assert not await serious(), "the menu"
+        await page.keyboard.press("Escape")
+        if width < 800:
+            await page.get_by_role("main").get_by_role("button", name="Tasks").click()
+        await page.get_by_text("0 of 1 step").click()
+        assert not await serious(), "the list"
+        await page.get_by_role("region", name="Open").get_by_text("Paint").click()
+        assert not await serious(), "a task"
+        await page.keyboard.press("Escape")
+        await page.get_by_role("button", name="Projects and calendar").click()
+        await expect(page.get_by_role("button", name="Make an address")).to_be_visible()
+        assert not await serious(), "projects"
+
+
+async def test_an_answer_is_told_to_who_listens_and_the_focus_stays(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    model.extend([speech(then=ADDS_MILK).step, speech("Added it.").step])
+    async with open_page(alice_id) as page:
+        await say(page, "Add milk")
+
+        await expect(page.locator("#announcer")).to_contain_text("Added it.")
+        await expect(page.get_by_label("Message", exact=True)).to_be_focused()
+        await page.get_by_role("button", name="Add a task").click()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("button", name="Add a task")).to_be_focused()
+
+
+async def test_a_new_user_is_taught_three_sentences_and_one_is_sent_by_a_click(
+    open_page: OpenPage, alice_id: str, model: ScriptedModel
+) -> None:
+    model.extend([speech("Nothing.").step])
+    async with open_page(alice_id) as page:
+        sayings = page.get_by_role("log").get_by_role("button")
+        await expect(sayings).to_have_count(3)
+        await sayings.nth(1).click()
+
+        await expect(answers(page)).to_contain_text("Nothing.")
+
+
+async def test_better_auths_cookie_signs_in_where_the_page_is_of_its_origin(
+    serve_page: ServePage,
+    browser: Browser,
+    alice_id: str,
+    alice: httpx.AsyncClient,
+    model: ScriptedModel,
+    shared_database_url: str,
+) -> None:
+    await add(alice, "Pay the rent")
+    model.extend([speech("Hello there.").step])
+    token = better_auth.signed(await better_auth.sign_in(shared_database_url, alice_id), SECRET)
+    async with serve_page(better_auth_secret=SECRET) as there:
+        context = await browser.new_context()
+        cookie = {"name": "better-auth.session_token", "value": quote(token), "url": there.address}
+        await context.add_cookies([cookie])  # type: ignore[list-item]
+        page = await context.new_page()
+        await page.goto(there.address)
+        await expect(page.get_by_text("Pay the rent")).to_be_visible()
+
+        await say(page, "Hi")
+
+        await expect(answers(page)).to_contain_text("Hello there.")
+        await context.close()
+
+
+async def test_the_page_comes_under_a_strict_policy_and_only_where_it_is_wanted(
+    address: str, serve_page: ServePage
+) -> None:
+    async with serve_page(web_page=False) as elsewhere, httpx.AsyncClient() as browser:
+        page = await browser.get(address)
+        assert (await browser.get(elsewhere.address)).status_code == 404
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<script(?! type=\"module\" src=)|<style|\son\w+=", page.text)
+
+
+def test_the_pages_modules_are_small() -> None:
+    lengths = {file.name: file.read_text().count("\n") for file in FILES.rglob("*.js")}
+    assert lengths["ui-stream.js"] <= 200
+    assert max(lengths.values()) <= 250

@@ -31,7 +31,7 @@ export async function request(method, path, { body, accept, signal } = {}) {
     response = await fetch(path, sent);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "OFFLINE", "The service cannot be reached. Your message is kept here.");
+    throw new ApiError(0, "OFFLINE", "The service cannot be reached. Nothing is lost: try again in a moment.");
   }
   if (response.ok) return response;
   throw await failure(response);

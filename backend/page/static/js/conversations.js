@@ -53,7 +53,7 @@ export async function refreshConversations() {
     const newer = listed.find((each) => each.id === current?.id);
     if (newer) markOpen(newer);
   } catch (error) {
-    if (error.status !== 401) toast(explain(error).text);
+    if (words && error.status !== 401) toast(explain(error).text);
   }
 }
 
