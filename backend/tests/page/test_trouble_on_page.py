@@ -1,13 +1,19 @@
 """What the page says when something goes wrong, and how it goes on."""
 
+from functools import partial
+
+import pytest
 from agents.testing import ScriptedModel
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from backend.tests.journal.test_usage import costing
 from backend.tests.page.conftest import OpenPage, ServePage
 from backend.tests.page.test_page import ADDS_MILK, answers, say, speech
 from backend.tests.support import better_auth
+from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
+from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.scripting import says
+from backend.tests.support.servers import serving
 from backend.tests.support.speaking import Speech
 
 
@@ -140,3 +146,33 @@ async def test_a_session_that_ends_is_asked_for_anew_and_nothing_is_lost(
         await say(page, "Hi")
 
         await expect(answers(page)).to_contain_text("Hello there.")
+
+
+@pytest.mark.long
+async def test_a_service_that_dies_in_mid_answer_and_comes_back_says_what_was_done(
+    browser: Browser, alice_id: str, shared_database_url: str
+) -> None:
+    token = await better_auth.sign_in(shared_database_url, alice_id)
+    add = Answer(calls=(FunctionCall("add_task", '{"title": "Buy milk"}'),))
+    script = (add, Hang(Answer("Too late.")), Answer("All done."))
+    context = await browser.new_context()
+    async with ScriptedProvider(*script) as provider:
+        start = partial(serving, shared_database_url, provider.base_url, WEB_PAGE="true")
+        async with start() as first:
+            page = await context.new_page()
+            await page.goto(f"{first.address}/#token={token}")
+            await say(page, "Add milk")
+            await expect(answers(page)).to_contain_text('Added "Buy milk"')
+            await first.kill()
+        problem = page.get_by_role("alert")
+        await expect(problem).to_contain_text("The connection was lost")
+
+        async with start(PORT=first.address.rpartition(":")[2]):
+            again = problem.get_by_role("button", name="Try again")
+            await again.click(timeout=60_000)
+
+            await expect(answers(page)).to_contain_text("All done.")
+            await expect(
+                page.get_by_role("region", name="Open").get_by_role("listitem")
+            ).to_have_count(1)
+            await context.close()

@@ -3,7 +3,7 @@
 import { get, post, request } from "./api.js";
 import { StreamCut, applyPart, emptyMessage, readParts } from "./ui-stream.js";
 
-const PAUSES = [400, 800, 1500, 3000, 5000, 8000];
+const PAUSES = [400, 800, 1500, 3000, 5000, 8000, 8000, 15_000, 30_000];
 
 const newId = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("");
 const path = (id) => `/api/ui/chat/${encodeURIComponent(id)}`;
