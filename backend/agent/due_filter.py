@@ -1,15 +1,14 @@
 """When the tasks of a list are due, as a model asks for it."""
 
 import re
-from datetime import date, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-from backend.agent.task_arguments import Caller
+from backend.agent.task_arguments import Caller, here
 from backend.errors import ValidationFailed
-from backend.models import utc_now
+from backend.tasks.date_words import understand
 from backend.tasks.filters import Due, DueRange, due_on, due_range, due_until
-from backend.tasks.people import last_zone
-from backend.time_zones import zone_of
 
 _WORDS = {
     "overdue": Due.OVERDUE,
@@ -50,26 +49,28 @@ async def read_due(caller: Caller, text: str) -> DueAsked:
     due = _WORDS.get(words)
     if due is Due.NONE:
         return DueAsked(without=True)
-    zone = zone_of(caller.zone or await last_zone(caller.session, caller.user_id))
+    now = await here(caller)
+    zone = now.tzinfo or UTC
     if due is not None:
-        return DueAsked(due_range(due, utc_now(), zone), overdue=due is Due.OVERDUE)
+        return DueAsked(due_range(due, now, zone), overdue=due is Due.OVERDUE)
     found = _DAY.fullmatch(words)
-    day = _day(found["day"] if found else "")
+    day, understood = await _day(found["day"] if found else words, now)
     match found and found["how"]:
         case "before" if day == date.min:
             raise ValidationFailed("due: nothing is due before the year 1")
         case "before":
-            return DueAsked(due_until(day - timedelta(1), zone))
+            meant = due_until(day - timedelta(1), zone)
         case "by" | "until":
-            return DueAsked(due_until(day, zone))
-    return DueAsked(due_on(day, zone))
+            meant = due_until(day, zone)
+        case _:
+            meant = due_on(day, zone)
+    return DueAsked(meant, understood=understood)
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValidationFailed(
-            "due: must be overdue, today, this week, no date, or a day such as 2026-01-31, with "
-            "before or by in front of it if need be"
-        ) from None
+async def _day(text: str, now: datetime) -> tuple[date, str | None]:
+    with suppress(ValueError):
+        return date.fromisoformat(text), None
+    day, told = await understand("due", text, now)
+    if isinstance(day, datetime):
+        raise ValidationFailed("due: must be a day without an hour, or overdue, this week, no date")
+    return day, told

@@ -55,12 +55,14 @@ async def list_tasks(caller: Caller, given: dict[str, Any]) -> tuple[Result, Non
     page = await find_tasks(
         caller.session, caller.user_id, wanted, limit=asked.limit, before=place, sort=sort
     )
-    result = {
+    result: Result = {
         "success": True,
         "tasks": [listed(task) for task in page.tasks],
         "count": len(page.tasks),
         "message": f"Found {counted(page.total)}{_which(page, asked)}",
     }
+    if due.understood:
+        result["understood"] = due.understood
     return result | _next(page), None
 
 

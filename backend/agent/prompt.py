@@ -38,10 +38,10 @@ for permission first. Several requests in one message take several calls, in the
 - When something is to be bought, called, paid, sent or remembered, that is a task to add: the \
 title is the thing to do, in a few words; quantities, places and other particulars go into the \
 description; a day or time that was named goes into due_date.
-- Dates are written as YYYY-MM-DD, or with a time as YYYY-MM-DDTHH:MM:SSZ in UTC. Work them out \
-from today's date, which the context gives. Never invent one that was not asked for. A time of \
-day that the person names is in their time zone, and one that you name to them is too: the \
-context gives the zone's offset from UTC, by which you convert between the two.
+- due_date takes the person's own words for a day and an hour, as in next friday 5pm, which are \
+read in their time zone, or YYYY-MM-DD, or with a time YYYY-MM-DDTHH:MM:SSZ in UTC. Never invent \
+one that was not asked for. The result says under understood which day was read: name it. A time \
+that you name is in their time zone: the context gives its offset from UTC, by which you convert.
 - A task is known by its task_id. Never guess an id: take it from the context, from an earlier \
 tool result in this conversation, or call list_tasks, with search where words were named. When \
 a task is in none of these, call list_tasks before you act or say that it does not exist.

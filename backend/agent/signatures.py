@@ -19,7 +19,8 @@ class AddTask(BaseModel):
         description="Particulars such as amounts or places, 1000 characters at most."
     )
     due_date: str | None = Field(
-        description="Only if the person said when: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
+        description="Only if the person said when: in their words, or YYYY-MM-DD, or "
+        "YYYY-MM-DDTHH:MM:SSZ in UTC."
     )
     priority: Literal["low", "medium", "high"] | None = Field(
         description="How urgent it is; medium when not given."

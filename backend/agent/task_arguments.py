@@ -4,14 +4,18 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from backend.database import Session
 from backend.errors import ProjectNotFound, ValidationFailed
-from backend.models import Recurrence
+from backend.models import Recurrence, utc_now
+from backend.tasks.date_words import understand
+from backend.tasks.people import last_zone
 from backend.tasks.projects import StoredProject, get_project, list_projects
 from backend.tasks.steps import Step, with_titles
 from backend.text_search import fold
+from backend.time_zones import zone_of
 
 type Given = Mapping[str, Any]
 """Arguments as `read_arguments` leaves them."""
@@ -20,6 +24,8 @@ type Fields = dict[str, Any]
 DONE = "[x] "
 """Before the title of a step that is done."""
 _DONE = re.compile(r"\[(?P<done>[xX ])\]\s*")
+_WRITTEN = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}")
+"""Begins a date, or a date and a time, that is not in words."""
 _NO_PROJECT = frozenset({"no project", "-", "0"})
 _PLAIN = ("title", "description", "due_date", "priority")
 _REPEATS = [each.value for each in Recurrence if each is not Recurrence.NONE]
@@ -46,13 +52,19 @@ class Caller(NamedTuple):
     """Where new tasks go: the project of the conversation, if it has one."""
 
 
-async def given_fields(caller: Caller, given: Given) -> Fields:
+async def given_fields(caller: Caller, given: Given) -> tuple[Fields, Fields]:
     """The fields of a task in the arguments, but for its steps; not judged yet.
+
+    With what the result says besides: how a date in words was understood.
 
     Raises:
         ValidationFailed: one cannot be one, or is given and cleared at once.
     """
     fields = {name: given[name] for name in _PLAIN if name in given}
+    said: Fields = {}
+    if isinstance(due := given.get("due_date"), str) and not _WRITTEN.match(due):
+        understood = await understand("due_date", due, await here(caller))
+        fields["due_date"], said["understood"] = understood
     if "tags" in given:
         fields["tags"] = _tags(given["tags"])
     if "recurrence" in given:
@@ -66,7 +78,13 @@ async def given_fields(caller: Caller, given: Given) -> Fields:
         if name in given:
             raise ValidationFailed(f"{name}: is given and cleared at once")
         fields[CLEARABLE[name]] = None
-    return fields
+    return fields, said
+
+
+async def here(caller: Caller) -> datetime:
+    """What time it is where the person is."""
+    zone = caller.zone or await last_zone(caller.session, caller.user_id)
+    return utc_now().astimezone(zone_of(zone))
 
 
 def _tags(tags: Any) -> list[str]:

@@ -28,7 +28,7 @@ Run = Callable[[Caller, dict[str, Any]], Awaitable[Done]]
 
 
 async def add_task(caller: Caller, given: dict[str, Any]) -> Done:
-    fields = await given_fields(caller, given)
+    fields, said = await given_fields(caller, given)
     new = TaskCreate.model_validate(fields | given_steps(given))
     new.project_id = fields.get("project_id") or await own_project(caller)
     task = await tasks.add_task(caller.session, caller.user_id, new, caller.zone)
@@ -36,7 +36,7 @@ async def add_task(caller: Caller, given: dict[str, Any]) -> Done:
         "status": "pending",
         "message": f'Added "{task.title}" as task {task.id}.',
     }
-    return result, made(task)
+    return result | said, made(task)
 
 
 async def complete_task(caller: Caller, given: dict[str, Any]) -> Done:
@@ -71,7 +71,7 @@ async def update_task(caller: Caller, given: dict[str, Any]) -> Done:
     ids = read_ids(given)
     if given.keys() == {"task_id"}:
         raise ValidationFailed("Nothing to change was given.")
-    fields = await given_fields(caller, given)
+    fields, said = await given_fields(caller, given)
     if len(ids) > 1 and ("steps" in given or "steps" in fields):
         raise ValidationFailed("steps: can be changed for one task at a time only")
     signed = fields.pop("tags") if are_changes(fields.get("tags") or ()) else []
@@ -88,7 +88,7 @@ async def update_task(caller: Caller, given: dict[str, Any]) -> Done:
         | {"updated_at": iso_utc(task.updated_at), "message": f'Updated "{task.title}".'}
         for id_, task in done.items()
     }
-    return told("Updated", ids, results), _changed(before, done)
+    return told("Updated", ids, results) | said, _changed(before, done)
 
 
 def _tags_after(task: StoredTask, signed: list[str]) -> list[str]:

@@ -218,7 +218,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
         ("add_task", '{"title": 1' + "0" * 10_000 + "}"),
         ("add_task", {"title": "Milk", "description": "x" * 1001}),
         ("add_task", {"title": "Milk", "description": "x" * 1_000_000}),
-        ("add_task", {"title": "Milk", "due_date": "on Friday"}),
+        ("add_task", {"title": "Milk", "due_date": "on Fridge"}),
         ("add_task", {"title": "Milk", "due_date": 20310501}),
         ("add_task", {"title": "Milk", "due_date": "9999-12-31T23:59:59-05:00"}),
         ("add_task", {"title": "Milk", "priority": "urgent"}),
