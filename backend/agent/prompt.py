@@ -14,12 +14,15 @@ from zoneinfo import ZoneInfo
 
 from backend.agent.models.sentences.days import Today
 from backend.conversations.tool_calls import CALLS_MAX
-from backend.models import utc_now
+from backend.models import Priority, utc_now
 from backend.tasks.dates import due_text
-from backend.tasks.listing import OpenTask, OpenTasks
+from backend.tasks.open_tasks import OpenTask, OpenTasks
 
 OPEN_TASKS_SHOWN = 30
 """Open tasks listed for the model at the most; the rest are only counted."""
+
+TAGS_SHOWN = 5
+"""Tags of one of them at the most."""
 
 CONTEXT_MARK = "Context from the app, not written by the person."
 _DAY = (
@@ -119,8 +122,8 @@ def day_context(now: datetime, tasks: OpenTasks) -> str:
             f"Open tasks ({tasks.total}, of them overdue: {tasks.overdue}), "
             "as [task_id, title, due_date]:"
         )
-        lines += [_task_line(task) for task in tasks.newest]
-        if more := tasks.total - len(tasks.newest):
+        lines += [_task_line(task) for task in tasks.shown]
+        if more := tasks.total - len(tasks.shown):
             lines.append(f"and {more} more, which list_tasks shows.")
     return "\n".join(lines)
 
@@ -141,4 +144,10 @@ def day_told(items: Sequence[Mapping[str, Any]]) -> Today:
 
 
 def _task_line(task: OpenTask) -> str:
-    return json.dumps([task.id, task.title, due_text(task.due)], ensure_ascii=False)
+    more: dict[str, Any] = {}
+    if task.priority is not Priority.MEDIUM:
+        more["priority"] = task.priority
+    if task.tags:
+        more["tags"] = task.tags[:TAGS_SHOWN]
+    line = [task.id, task.title, due_text(task.due), *([more] if more else [])]
+    return json.dumps(line, ensure_ascii=False)

@@ -107,12 +107,13 @@ COLUMNS = tuple(map(_column, _NAMES))
 """What a statement selects or returns for `read_task`."""
 
 
-def _word[W: StrEnum](stored: object, known: type[W], default: W) -> W:
+def read_word[W: StrEnum](stored: object, known: type[W], default: W) -> W:
     """A stored word in any case; another backend's that we do not know is the default."""
     return known.__members__.get(str(stored).upper(), default)
 
 
-def _texts(stored: object) -> list[str]:
+def read_texts(stored: object) -> list[str]:
+    """The texts in a stored list; what is none is left out."""
     return [each for each in stored if isinstance(each, str)] if isinstance(stored, list) else []
 
 
@@ -125,10 +126,12 @@ def read_task(row: Any) -> StoredTask:
             "title": UNTITLED if values["title"] is None else values["title"],
             "description": values["description"] or "",
             "completed": bool(values["completed"]),
-            "priority": _word(values["priority"], Priority, Priority.MEDIUM),
-            "tags": _texts(values["tags"]),
+            "priority": read_word(values["priority"], Priority, Priority.MEDIUM),
+            "tags": read_texts(values["tags"]),
             "steps": read_steps(values["steps"]),
-            "recurrence_pattern": _word(values["recurrence_pattern"], Recurrence, Recurrence.NONE),
+            "recurrence_pattern": read_word(
+                values["recurrence_pattern"], Recurrence, Recurrence.NONE
+            ),
         }
     )
 

@@ -20,8 +20,8 @@ from backend.journal.requests import Answer, TurnRequest
 from backend.journal.statements import LEASE
 from backend.journal.turns import Turn
 from backend.models import utc_now
-from backend.tasks.listing import OpenTasks, ask_open_tasks, open_tasks, read_open_tasks
-from backend.tasks.listing import Place as Where
+from backend.tasks.open_tasks import OpenTasks, ask_open_tasks, open_tasks, read_open_tasks
+from backend.tasks.open_tasks import Place as Where
 from backend.time_zones import zone_of
 from backend.turns.admission import Place
 from backend.turns.closing import settle

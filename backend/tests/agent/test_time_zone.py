@@ -12,7 +12,7 @@ from agents.testing import ScriptedModel
 from backend.agent.prompt import INSTRUCTIONS, day_context
 from backend.database import Sessions
 from backend.models import utc_now
-from backend.tasks.listing import OpenTasks, open_tasks
+from backend.tasks.open_tasks import OpenTasks, open_tasks
 from backend.tests.conftest import Run
 from backend.tests.support.scripting import given, says
 from backend.tests.support.task_calls import add, toggle

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from backend.database import Sessions as OwnSessions
 from backend.models import utc_now
-from backend.tasks.listing import open_tasks
+from backend.tasks.open_tasks import open_tasks
 from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.support.task_calls import add, change, listed, toggle

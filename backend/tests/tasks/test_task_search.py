@@ -8,7 +8,7 @@ from backend.database import Sessions
 from backend.models import utc_now
 from backend.tasks import rules as tasks
 from backend.tasks.fields import TaskCreate
-from backend.tasks.listing import OpenTasks, open_tasks
+from backend.tasks.open_tasks import OpenTasks, open_tasks
 from backend.tests.conversations.test_conversations_search import SAME
 from backend.tests.support.databases import statements_sent
 from backend.tests.support.scripting import calls, says
