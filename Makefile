@@ -12,7 +12,7 @@ find_python = $(shell for name in $(if $(PYTHON),"$(PYTHON)",python3.13 python3 
 too_old = Python 3.13 or newer is needed; $(or $(PYTHON),python3.13 or python3 on the PATH) is older \
 	or does not run. Another one is named so: make PYTHON=/path/to/python3.13
 
-.PHONY: help install run test check fmt bench evals shots faults cluster lock clean remake
+.PHONY: help install run test check fmt bench evals shots faults upgrade cluster lock clean remake
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -68,6 +68,9 @@ shots: install  ## Take pictures of the page into .shots; KEEP=1 renews those of
 faults: install  ## Break the service on purpose, 540 ways; SEED=n plays one again
 	.venv/bin/python -m backend.faults $(if $(SEED),--seed $(SEED))
 	$(if $(SEED),,.venv/bin/python -m backend.faults --broken)
+
+upgrade: install  ## Run the release before and this one on one database, with traffic; FROM=commit names another
+	.venv/bin/python -m backend.faults.upgrade $(if $(FROM),--from "$(FROM)")
 
 cluster: install  ## Serve two replicas behind haproxy, with PgBouncer and Redis, as compose.yaml does
 	@.venv/bin/python -m backend.tests.support.cluster

@@ -100,7 +100,7 @@ def test_others_are_not(version: str) -> None:
 async def test_a_migration_does_not_wait_for_a_lock_for_ever(
     make_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "LOCK_S", 0.2)
+    monkeypatch.setattr(migrations, "PATIENCE_S", 0.2)
     url = await make_database()
     await execute(url, "CREATE TABLE tasks (id serial PRIMARY KEY, title text)")
     async with await AsyncConnection.connect(url) as stranger:

@@ -43,11 +43,17 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    database_url: str, provider_url: str, *, log: str | None = None, **settings: str
+    database_url: str,
+    provider_url: str,
+    *,
+    log: str | None = None,
+    cwd: str | None = None,
+    **settings: str,
 ) -> AsyncIterator[Server]:
     """A server on a database and a provider; killed at the end if it still runs.
 
-    Its stderr goes to the file `log`, or where the test's goes.
+    Its stderr goes to the file `log`, or where the test's goes. `cwd` is where the code is taken
+    from, if not from here.
     """
     environment = {
         "PATH": os.environ["PATH"],
@@ -66,7 +72,11 @@ async def serving(
     } | settings
     with _file(log) as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "backend", env=environment, stdout=PIPE, stderr=errors
+            *(sys.executable, "-m", "backend"),
+            env=environment,
+            stdout=PIPE,
+            stderr=errors,
+            cwd=cwd,
         )
     try:
         async with asyncio.timeout(START_LIMIT):
