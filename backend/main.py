@@ -40,6 +40,7 @@ from backend.routes import (
     projects,
     steps,
     tasks,
+    transfer,
     ui_body,
     ui_chat,
     usage,
@@ -71,7 +72,7 @@ EMBEDDED_DATA = Path(".data", "postgres")
 
 _PARTS = (
     *(account, chat, ui_chat, conversations, messages, models),
-    *(steps, tasks, projects, calendar, usage, health, docs),
+    *(steps, tasks, transfer, projects, calendar, usage, health, docs),
 )
 
 
@@ -193,9 +194,8 @@ async def _open_runtime(
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: what is added last sees a request first."""
-    app.add_middleware(
-        BodyLimit, seconds=settings.request_seconds, large={ui_chat.PATH: ui_body.BODY_MAX}
-    )
+    large = {ui_chat.PATH: ui_body.BODY_MAX, transfer.PATH: transfer.BODY_MAX}
+    app.add_middleware(BodyLimit, seconds=settings.request_seconds, large=large)
     app.add_middleware(HeadLimit)
     app.add_middleware(ErrorBoundary)
     app.add_middleware(RateLimitHeaders)

@@ -164,6 +164,9 @@ ERASURE_ANSWERS: Responses = error_answers(*SIGNED_IN) | {
     202: {"description": "It goes on"},
     204: {"description": "Nothing is left"},
 }
+TRANSFER_ANSWERS: Responses = TASK_ERRORS | {
+    200: {"description": "The file", "content": {"text/csv": {}, "application/json": {}}}
+}
 UNDO_ERRORS = error_answers(
     *SIGNED_IN, MessageNotFound, TurnInProgress, AlreadyUndone, NothingToUndo, TaskChanged
 )
