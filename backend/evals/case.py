@@ -27,6 +27,8 @@ Group = Literal[
     "hostile texts",
     "small talk",
     "reading",
+    "projects",
+    "steps",
 ]
 
 
@@ -78,6 +80,9 @@ class Seed:
     priority: str = "medium"
     tags: tuple[str, ...] = ()
     recurrence: str = "none"
+    project: str | None = None
+    """By its name; it is one of the case's."""
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,10 @@ class Wanted:
     priority: str | None = None
     tags: frozenset[str] | None = None
     recurrence: str | None = None
+    project: str | None = None
+    """By its name; "" is none."""
+    steps: tuple[str, ...] | None = None
+    """Their titles, in any case of letters, in this order."""
 
 
 def new(*words: str, **values: Any) -> Wanted:
@@ -106,6 +115,8 @@ class EvalCase:
     says: tuple[str, ...]
     seeds: dict[str, Seed] = field(default_factory=dict)
     """By short names, the oldest first."""
+    projects: tuple[str, ...] = ()
+    """The person's projects, by name."""
     added: tuple[Wanted, ...] = ()
     done: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()

@@ -39,12 +39,19 @@ def _fits(task: dict[str, Any], wanted: Wanted, case: EvalCase, outcome: Outcome
         and wanted.priority in (None, task["priority"])
         and (wanted.tags is None or wanted.tags == frozenset(task["tags"]))
         and wanted.recurrence in (None, task["recurrence_pattern"])
+        and wanted.project in (None, outcome.projects.get(task.get("project_id") or 0, ""))
+        and (wanted.steps is None or _steps(task) == [step.casefold() for step in wanted.steps])
     )
+
+
+def _steps(task: dict[str, Any]) -> list[str]:
+    return [step["title"].casefold() for step in task["steps"]]
 
 
 def _content(task: dict[str, Any]) -> tuple[object, ...]:
     fields = ("title", "description", "completed", "priority", "due_date", "recurrence_pattern")
-    return (*(task[field] for field in fields), tuple(task["tags"]))
+    more = (task.get("project_id"), tuple(map(str, task.get("steps", []))))
+    return (*(task[field] for field in fields), tuple(task["tags"]), *more)
 
 
 @dataclass(frozen=True, slots=True)

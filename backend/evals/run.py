@@ -35,6 +35,8 @@ class Outcome:
     answers: list[str] = field(default_factory=list)
     calls: list[list[dict[str, Any]]] = field(default_factory=list)
     """The tool calls of each answer."""
+    projects: dict[int, str] = field(default_factory=dict)
+    """The names of the person's projects, by id."""
     tokens: int | None = None
     """Input and output of all turns; None where the provider counts none."""
 
@@ -115,8 +117,11 @@ class Stage:
 
 async def _played(client: httpx.AsyncClient, case: EvalCase) -> Outcome:
     outcome = Outcome(datetime.now(UTC).astimezone(ZoneInfo(case.zone)).date(), {})
+    for name in case.projects:
+        made = await client.post("/api/projects", json={"name": name})
+        outcome.projects[made.raise_for_status().json()["id"]] = name
     for name, seed in case.seeds.items():
-        outcome.seeds[name] = await _add(client, seed, outcome.today)
+        outcome.seeds[name] = await _add(client, seed, outcome)
     await _talk(client, case, outcome)
     listed = (await client.get("/api/tasks")).raise_for_status().json()["tasks"]
     outcome.tasks = {task["id"]: task for task in listed}
@@ -124,13 +129,16 @@ async def _played(client: httpx.AsyncClient, case: EvalCase) -> Outcome:
     return outcome
 
 
-async def _add(client: httpx.AsyncClient, seed: Seed, today: date) -> dict[str, Any]:
+async def _add(client: httpx.AsyncClient, seed: Seed, outcome: Outcome) -> dict[str, Any]:
+    ids = {name: id_ for id_, name in outcome.projects.items()}
     sent = {
         "title": seed.title,
         "priority": seed.priority,
         "tags": list(seed.tags),
         "recurrence_pattern": seed.recurrence,
-        "due_date": seed.due and seed.due.iso(today),
+        "due_date": seed.due and seed.due.iso(outcome.today),
+        "project_id": seed.project and ids[seed.project],
+        "steps": [{"title": step} for step in seed.steps],
     }
     task = (await client.post("/api/tasks", json=sent)).raise_for_status().json()
     if seed.completed:

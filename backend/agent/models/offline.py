@@ -26,23 +26,16 @@ from agents.items import TResponseOutputItem, TResponseStreamEvent
 from openai.types import responses as wire
 
 from backend.agent.models.sentences.days import Today
-from backend.agent.models.sentences.requests import (
-    Nth,
-    Numbered,
-    Request,
-    read_target,
-    understand,
-)
+from backend.agent.models.sentences.reports import Call, Report, Task
+from backend.agent.models.sentences.requests import understand
 from backend.agent.models.sentences.steps import (
     Ability,
-    Call,
     Memory,
-    Report,
     Steps,
-    Task,
     carry_out,
     change_these,
 )
+from backend.agent.models.sentences.targets import Nth, Numbered, Request, read_target
 from backend.agent.prompt import CONTEXT_MARK, day_told
 
 type _Items = str | list[TResponseInputItem]
@@ -137,7 +130,12 @@ def _ability(tools: list[Tool]) -> Ability:
             tool.name: frozenset(tool.params_json_schema.get("properties", {}))
             for tool in tools
             if isinstance(tool, FunctionTool)
-        }
+        },
+        several=any(
+            "array" in json.dumps(tool.params_json_schema["properties"].get("task_id", ""))
+            for tool in tools
+            if isinstance(tool, FunctionTool)
+        ),
     )
 
 
@@ -244,7 +242,7 @@ def _answered(
     if not found:
         return None
     if request.tool in ("delete_task", "complete_task"):
-        return change_these(request, found)
+        return change_these(request, found, ability)
     target = Numbered(found[0]["task_id"])
     return carry_out(
         request._replace(target=target), Memory(None, ()), ability, today.date.isoformat()

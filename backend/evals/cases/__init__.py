@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from backend.evals.case import EvalCase
-from backend.evals.cases import dates, one, people, reading, several, talk
+from backend.evals.cases import dates, fields, one, people, reading, several, talk
 
-MODULES = (one, several, dates, reading, talk, people)
+MODULES = (one, several, dates, fields, reading, talk, people)
 
 
 def all_cases() -> Iterator[EvalCase]:

@@ -144,19 +144,22 @@ CASES = (
         "every week",
         "recurrence",
         "Remind me to water the plants every Monday",
-        added=new("plants", due=weekday("monday")),
+        added=new("plants", due=weekday("monday"), recurrence="weekly"),
+        offline=True,
     ),
     case(
         "every day",
         "recurrence",
         "Add take the pills every day",
         added=new("pills", recurrence="daily"),
+        offline=True,
     ),
     case(
         "every month",
         "recurrence",
         "Add pay the rent every month",
         added=new("rent", recurrence="monthly"),
+        offline=True,
     ),
     case(
         "stop repeating",
@@ -164,6 +167,7 @@ CASES = (
         "The plants need no repeating any more",
         seeds={"plants": Seed("Water the plants", due=TODAY, recurrence="weekly")},
         changed={"plants": new(recurrence="none")},
+        offline=True,
     ),
     # tags
     case(
@@ -171,6 +175,7 @@ CASES = (
         "tags",
         "Add buy milk, tag it home",
         added=new("milk", tags=frozenset({"home"})),
+        offline=True,
     ),
     case(
         "tag one",
@@ -178,6 +183,7 @@ CASES = (
         "Tag the rent with home",
         seeds=DENTIST,
         changed={"rent": new(tags=frozenset({"home"}))},
+        offline=True,
     ),
     case(
         "what has a tag",
@@ -185,5 +191,6 @@ CASES = (
         "Which of my tasks are tagged garden?",
         seeds={"a": Seed("Plant the tulips", tags=("garden",)), "b": Seed("Pay rent")},
         shows="a",
+        offline=True,
     ),
 )

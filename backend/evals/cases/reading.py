@@ -33,7 +33,14 @@ CASES = (
         shows="a",
         offline=True,
     ),
-    case("high priority", "reading", "Which tasks have high priority?", seeds=LIST, shows="report"),
+    case(
+        "high priority",
+        "reading",
+        "Which tasks have high priority?",
+        seeds=LIST,
+        shows="report",
+        offline=True,
+    ),
     case("an empty list", "reading", "What's on my list?", offline=True),
     case("how many", "reading", "How many tasks do I have?", seeds=LIST, offline=True),
     case(
@@ -42,6 +49,7 @@ CASES = (
         "Do I have anything about milk?",
         seeds=TWO_MILKS,
         shows=("oat", "boil"),
+        offline=True,
     ),
     # ambiguity
     case("two fit a deletion", "ambiguity", "Delete the milk task", seeds=TWO_MILKS, offline=True),

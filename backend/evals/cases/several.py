@@ -109,6 +109,7 @@ CASES = (
         "Set all my tasks to high priority",
         seeds=LIST,
         changed={name: new(priority="high") for name in LIST},
+        offline=True,
     ),
     # undo then go on
     case(

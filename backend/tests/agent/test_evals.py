@@ -41,7 +41,7 @@ def outcome(case: EvalCase, tasks: list[dict[str, Any]], answer: str, *tools: st
 
 def task(number: int, title: str, **values: Any) -> dict[str, Any]:
     plain = {"description": "", "completed": False, "priority": "medium", "due_date": None}
-    more = {"recurrence_pattern": "none", "tags": []}
+    more = {"recurrence_pattern": "none", "tags": [], "steps": []}
     return {"id": number, "title": title, **plain, **more, **values}
 
 

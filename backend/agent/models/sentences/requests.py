@@ -5,9 +5,17 @@ takes a sentence nothing is guessed: it comes back as not understood.
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from backend.agent.models.sentences.days import Today, split_when
+from backend.agent.models.sentences.fields import read_fields, split_fields
+from backend.agent.models.sentences.targets import (
+    STOPS,
+    Every,
+    Request,
+    capital,
+    read_target,
+)
 from backend.models import TITLE_MAX
 
 EXAMPLES = (
@@ -19,53 +27,9 @@ NO_TITLE = "What is the task? Say, for example: Add buy milk."
 NO_UNDO = "I cannot undo by myself: use Undo below my answer that made the change."
 
 
-class Named(NamedTuple):
-    """The task whose title has these words."""
-
-    words: str
-
-
-class Numbered(NamedTuple):
-    """The task of this id."""
-
-    task_id: int
-
-
-class Nth(NamedTuple):
-    """The task at this place, from 0, of the list that was shown last; -1 is its last."""
-
-    place: int
-
-
-class Every(NamedTuple):
-    """All tasks of a status: `pending`, `completed` or `all`."""
-
-    status: str
-
-
-class It(NamedTuple):
-    """The task that was named last."""
-
-
-type Target = Named | Numbered | Nth | Every | It
-
-
-class Request(NamedTuple):
-    """A tool to be called with `args`; where it is about a task, `target` says which."""
-
-    tool: str
-    args: dict[str, Any]
-    target: Target | None = None
-    only: str | None = None
-    """Of a list: those `overdue`, or due `today`, `tomorrow` or this `week`."""
-    repeats: str | None = None
-    """`daily`, `weekly` or `monthly`, where that was asked for."""
-
-
 type Understood = Request | str
 """A request, or the answer to what asks for nothing."""
 
-_STOPS = " .,;:!?…"
 _POLITE = re.compile(
     r"(?i)^(?:(?:please|ok|okay|now|then|also|and|(?:hi|hello|hey)(?=[,.!])|(?:can|could|would|will)"
     r" you|i want to|i['’]d like to|i would like to)[,.!]? )*|,? please$|,? thank(?:s| you)$"
@@ -132,19 +96,6 @@ _PRIORITY = re.compile(
     rf"(?i),? (?:with |at |as |\()?(?P<level>{_LEVEL}|top)[- ]priority\)?"
     r"|,? \(?(?P<urgent>urgent)\)?$"
 )
-_NUMBER = re.compile(r"(?i)(?:the )?(?:task |number |no\. |id )*#? ?([0-9]{1,18})")
-_IT = re.compile(r"(?i)it|this|that|the task|(?:this|that) (?:one|task)")
-_PLACES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-_NTH = re.compile(rf"(?i)(?:the |my )?(?P<place>{'|'.join(_PLACES)}|last)(?: (?:one|task|item))?")
-_EVERY = re.compile(
-    r"(?i)(?:all|every|each)(?: of)?(?: (?:them|it))?(?: (?:the|my))?"
-    r"(?: (?P<status>open|pending|completed|done|finished))?(?: (?:tasks?|to-?dos?|items?|ones?))?"
-    r"|(?:my |the )?(?P<alone>open|pending|completed|done|finished) (?:tasks|to-?dos|items|ones)"
-    r"|(?:my |the )?(?:whole |entire )?(?:list|tasks)|everything"
-)
-_SEVERAL = re.compile(r"(?i)(?:all|every|each|both|them|these|those)\b|everything|.* tasks$")
-_STATUS = {"open": "pending", "pending": "pending", "": "all"}
-_IGNORED = {"the", "a", "an", "my", "task", "todo", "one", "called", "named", "about", "please"}
 _VERB = r"(?:add|mark|delete|remove|complete|finish|show|list|rename|change|move|remind me|set)"
 _APART = re.compile(rf"(?i)(?:[.;!] +|,? and then |, then | and |, )(?={_VERB}\b)")
 _BULLET = re.compile(r"^\s*(?:[-*•]|[0-9]{1,3}[.)])\s+")
@@ -154,7 +105,7 @@ _MANY = re.compile(r",(?: and| &)? | and | & ")
 def understand(text: str, today: Today) -> list[Understood]:
     """The requests in a message, in their order; one that no rule takes is said to be none."""
     found: list[Understood] = []
-    lines = [line for line in text.splitlines() if line.strip(_STOPS)] or [text]
+    lines = [line for line in text.splitlines() if line.strip(STOPS)] or [text]
     for line in lines:
         plain = _BULLET.sub("", line)
         if found and _is_addition(found[-1]) and _one(plain, today) is None:
@@ -179,12 +130,14 @@ def _is_addition(request: Understood) -> bool:
 
 def _one(sentence: str, today: Today) -> list[Understood] | None:
     """What one sentence asks for; None where no rule takes it."""
-    asked = _POLITE.sub("", " ".join(sentence.split()).rstrip(_STOPS)).rstrip(_STOPS)
+    asked = _POLITE.sub("", " ".join(sentence.split()).rstrip(STOPS)).rstrip(STOPS)
     for pattern, answer in _SMALL_TALK.items():
         if re.fullmatch(pattern, asked, re.IGNORECASE):
             return [answer]
     if sentence.strip() and not re.search(r"\w", sentence):
         return ["All right."] if len(sentence.strip()) < 9 and not sentence.isascii() else None
+    if request := read_fields(asked, today):
+        return [request]
     for pattern, status in _LISTS.items():
         if found := re.fullmatch(pattern, asked, re.IGNORECASE):
             return [_list(status, asked, found.groupdict())]
@@ -209,11 +162,12 @@ def _list(status: str, asked: str, parts: dict[str, str | None]) -> Request:
 
 def _added(phrase: str, today: Today) -> list[Understood]:
     """One task, or one for each of a list of short things: milk, eggs and bread."""
+    phrase, fields = split_fields(phrase)
     phrase, priority = _split_priority(phrase)
     phrase, when = split_when(phrase, today)
-    shared = {"due_date": when.due, "priority": priority}
+    shared = {"due_date": when.due, "priority": priority, **fields}
     titles, description = [phrase], ""
-    parts = [part for part in _MANY.split(phrase) if part.strip(_STOPS)]
+    parts = [part for part in _MANY.split(phrase) if part.strip(STOPS)]
     if "," in phrase and len(parts) > 2 and all(len(part.split()) < 4 for part in parts):
         titles = parts
     elif "," in phrase:
@@ -248,7 +202,7 @@ def _level(word: str) -> str:
 
 def _change(tool: str, parts: dict[str, str], today: Today) -> Request | None:
     target = read_target(parts.pop("target"))
-    if target is None or (isinstance(target, Every) and tool == "update_task"):
+    if target is None or (isinstance(target, Every) and not {*parts} <= {"priority", "when"}):
         return None
     args: dict[str, Any] = {}
     for name, value in parts.items():
@@ -259,36 +213,9 @@ def _change(tool: str, parts: dict[str, str], today: Today) -> Request | None:
                 args[name] = _level(value)
             case "when":
                 rest, when = split_when(value, today)
-                if rest.strip(_STOPS) or when.due is None:
+                if rest.strip(STOPS) or when.due is None:
                     return None
                 args["due_date"] = when.due
             case _:
                 args[name] = value
     return Request(tool, args, target)
-
-
-def read_target(text: str) -> Target | None:
-    """The task or tasks that `text` means; None where it says none."""
-    text = text.strip(_STOPS)
-    if number := _NUMBER.fullmatch(text):
-        return Numbered(int(number[1]))
-    if _IT.fullmatch(text):
-        return It()
-    if nth := _NTH.fullmatch(text):
-        word = nth["place"].lower()
-        return Nth(-1 if word == "last" else _PLACES.index(word))
-    if every := _EVERY.fullmatch(text):
-        status = (every["status"] or every["alone"] or "").lower()
-        return Every(_STATUS.get(status, "completed"))
-    return Named(text) if words_of(text) and not _SEVERAL.match(text) else None
-
-
-def capital(text: str) -> str:
-    """`text` as a title: without the quotes around it, with a capital."""
-    text = re.sub('^["“](.+)["”]$', r"\1", text.strip(" ,;:").rstrip(_STOPS))
-    return text[:1].upper() + text[1:]
-
-
-def words_of(text: object) -> list[str]:
-    """The words that tell one title from another."""
-    return [word for word in re.findall(r"\w+", str(text).casefold()) if word not in _IGNORED]

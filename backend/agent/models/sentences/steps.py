@@ -9,53 +9,37 @@ import re
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
-from backend.agent.models.sentences.requests import (
-    NO_UNDO,
+from backend.agent.models.sentences.reports import (
+    SHOWN_MAX,
+    Call,
+    Report,
+    Task,
+    failed,
+    filtered,
+    listed_tasks,
+    name,
+    period,
+    reason,
+)
+from backend.agent.models.sentences.requests import NO_UNDO, Understood
+from backend.agent.models.sentences.targets import (
     Every,
     It,
     Named,
     Nth,
     Numbered,
+    Numbers,
     Request,
-    Understood,
+    Those,
     words_of,
 )
 from backend.agent.models.sentences.when_due import is_due
 
-SHOWN_MAX = 50
-"""Tasks named in one answer; of more the number is said."""
 _DONE = {"add_task": "added", "complete_task": "completed", "delete_task": "deleted"}
+AT_ONCE = 100
+"""Tasks of one call."""
 _AMONG = 5
 """Tasks among which one is asked to choose."""
-
-type Task = dict[str, Any]
-
-
-class Call(NamedTuple):
-    """A call of a tool, to make or made; `result` is {} until it is."""
-
-    tool: str
-    args: dict[str, Any]
-    result: dict[str, Any]
-
-    @property
-    def tasks(self) -> list[Task]:
-        """Of a list: its tasks, as far as they look like some."""
-        listed = self.result.get("tasks")
-        tasks = listed if isinstance(listed, list) else []
-        return [t for t in tasks if isinstance(t, dict) and {"task_id", "title"} <= {*t}]
-
-    @property
-    def failed(self) -> bool:
-        return self.result.get("success") is not True
-
-
-class Report(NamedTuple):
-    """What came of a request; `choice` are the tasks among which it asks to choose."""
-
-    text: str
-    request: Request | None = None
-    choice: tuple[Task, ...] = ()
 
 
 class Memory(NamedTuple):
@@ -69,6 +53,8 @@ class Ability(NamedTuple):
     """The parameters of the tools that there are, by the tool's name."""
 
     parameters: dict[str, frozenset[str]]
+    several: bool = False
+    """Whether a call may be about several tasks."""
 
     def takes(self, tool: str, parameter: str) -> bool:
         return parameter in self.parameters.get(tool, frozenset())
@@ -84,7 +70,7 @@ def carry_out(request: Understood, memory: Memory, ability: Ability, today: str)
     if request.tool == "add_task":
         return (yield from _add(request, ability))
     if request.tool == "list_tasks":
-        return (yield from _show(request, today))
+        return (yield from _show(request, today, ability))
     return (yield from _change(request, memory, ability))
 
 
@@ -92,7 +78,7 @@ def _add(request: Request, ability: Ability) -> Steps:
     args, lacking = _possible(request, ability)
     (made,) = yield [Call("add_task", args, {})]
     if made.failed:
-        return _failed(made, f'add "{request.args["title"]}"')
+        return failed(made, f'add "{request.args["title"]}"')
     cut = str(request.args.get("description", "")).startswith(str(request.args["title"]))
     whole = " Its title was too long, so all of it stands in the notes." if cut else ""
     return Report(f"I've added {name(made.result)}.{whole}{lacking}")
@@ -114,35 +100,31 @@ def _possible(request: Request, ability: Ability) -> tuple[dict[str, Any], str]:
     return args, "".join(f" {sentence}" for sentence in lacking)
 
 
-def _show(request: Request, today: str) -> Steps:
+def _show(request: Request, today: str, ability: Ability) -> Steps:
     (listed,) = yield [Call("list_tasks", request.args, {})]
     if listed.failed:
-        return _failed(listed, "look at your tasks")
+        return failed(listed, "look at your tasks")
     status = str(request.args.get("status"))
     found = [task for task in listed.tasks if is_due(task, request.only, today)]
+    if told := filtered(request.args):
+        return listed_tasks(found, len(found), *told)
     kind = {"overdue": "overdue", None: {"all": ""}.get(status, status)}.get(request.only)
-    about = f" due {_period(request.only)}" if kind is None else ""
-    kinds = f"{kind} " if kind else ""
-    if not found:
-        return Report(f"You have no {kinds}tasks{about}.")
+    about = f" due {period(request.only)}" if kind is None else ""
     count = len(found)
     if request.only is None and isinstance(listed.result.get("count"), int):
         count = max(count, listed.result["count"])
-    lines = [f"You have {count} {kinds}{'task' if count == 1 else 'tasks'}{about}:"]
-    lines += [f"- {name(task)}" for task in found[:SHOWN_MAX]]
-    if more := count - len(found[:SHOWN_MAX]):
-        lines.append(f"and {more} more.")
-    return Report("\n".join(lines))
-
-
-def _period(only: str | None) -> str:
-    return f"this {only}" if only == "week" else str(only)
+    return listed_tasks(found, count, f"{kind} " if kind else "", about)
 
 
 def _change(request: Request, memory: Memory, ability: Ability) -> Steps:
     match request.target:
         case Every(status):
-            return (yield from _change_all(request, status))
+            return (yield from _change_all(request, status, ability))
+        case Those(filters, told):
+            return (yield from _change_those(request, filters, told, ability))
+        case Numbers(ids):
+            found = [{"task_id": id_} for id_ in ids]
+            return (yield from change_these(request, found, ability))
         case It() if memory.named is None:
             return Report("Which task do you mean? Please give its name or its id.")
         case It():
@@ -164,11 +146,26 @@ def _change(request: Request, memory: Memory, ability: Ability) -> Steps:
     return Report(NO_UNDO)
 
 
-def _change_all(request: Request, status: str) -> Steps:
-    wanted = "pending" if request.tool == "complete_task" else status
+def _change_those(request: Request, filters: dict[str, Any], told: str, ability: Ability) -> Steps:
+    lacking = [name for name in filters if not ability.takes("list_tasks", name)]
+    if lacking:
+        return Report("I cannot look for those from here.")
+    (listed,) = yield [Call("list_tasks", {"status": "pending", **filters}, {})]
+    if listed.failed:
+        return failed(listed, "look at your tasks")
+    if not listed.tasks:
+        return Report(f"You have no open tasks that are {told}.")
+    if request.tool == "delete_task":
+        text = f"This would delete all open tasks that are {told}, {len(listed.tasks)} of them."
+        return Report(f"{text} Shall I? Say yes.", request, tuple(listed.tasks))
+    return (yield from change_these(request, listed.tasks, ability))
+
+
+def _change_all(request: Request, status: str, ability: Ability) -> Steps:
+    wanted = status if request.tool == "delete_task" else "pending"
     (listed,) = yield [Call("list_tasks", {"status": wanted}, {})]
     if listed.failed:
-        return _failed(listed, "look at your tasks")
+        return failed(listed, "look at your tasks")
     found = tuple(listed.tasks)
     kind = {"all": ""}.get(wanted, f"{wanted} ")
     if not found:
@@ -176,21 +173,38 @@ def _change_all(request: Request, status: str) -> Steps:
     if request.tool == "delete_task" and status != "completed":
         tasks = "task" if len(found) == 1 else f"{len(found)} tasks"
         return Report(f"This would delete all {kind}{tasks}. Shall I? Say yes.", request, found)
-    return (yield from change_these(request, found))
+    return (yield from change_these(request, found, ability))
 
 
-def change_these(request: Request, found: Sequence[Task]) -> Steps:
-    """Do to each of the tasks what is asked for, all in one step."""
-    calls = [Call(request.tool, {"task_id": task["task_id"]}, {}) for task in found]
-    made = yield calls
-    done = [call for call in made if not call.failed]
-    titles = ", ".join(name(call.result) for call in done[:SHOWN_MAX])
-    text = f"I've {_DONE[request.tool]} {len(done)} tasks: {titles}."
+def change_these(request: Request, found: Sequence[Task], ability: Ability) -> Steps:
+    """Do to each of the tasks what is asked for, in one call where that can be."""
+    args, lacking = _possible(request, ability)
+    if lacking and not args:
+        return Report(lacking.strip())
+    ids = [task["task_id"] for task in found]
+    made = yield [
+        Call(request.tool, {"task_id": each, **args}, {}) for each in _parts(ids, ability)
+    ]
+    results = [each for call in made for each in call.result.get("results", [call.result])]
+    done = [each for each in results if each.get("success") is True]
+    titles = ", ".join(name(each) for each in done[:SHOWN_MAX])
+    verb = _DONE.get(request.tool, "updated")
+    text = f"I've {verb} {len(done)} tasks: {titles}."
     if len(done) == 1:
-        text = f"I've {_DONE[request.tool]} {titles}."
-    if failed := [call for call in made if call.failed]:
-        text += f" {len(failed)} could not be: {_reason(failed[0])}."
-    return Report(text)
+        text = f"I've {verb} {titles}."
+    if not done:
+        text = f"I could not do that: {reason(made[0])}."
+    elif failed := [each for each in results if each.get("success") is not True]:
+        text += f" {len(failed)} could not be: {reason(Call('', {}, failed[0]))}."
+    return Report(text + lacking)
+
+
+def _parts(ids: list[Any], ability: Ability) -> list[Any]:
+    """What calls take as their ids, for all of `ids`."""
+    if not ability.several:
+        return ids
+    parts = [ids[at : at + AT_ONCE] for at in range(0, len(ids), AT_ONCE)]
+    return [part if len(part) > 1 else part[0] for part in parts]
 
 
 def _change_nth(request: Request, place: int, memory: Memory, ability: Ability) -> Steps:
@@ -217,7 +231,7 @@ def _change_found(
     request: Request, said: str, found: list[Task], listed: Call, ability: Ability
 ) -> Steps:
     if listed.failed:
-        return _failed(listed, "look at your tasks")
+        return failed(listed, "look at your tasks")
     if not found:
         return Report(f'I can find no task "{said}" in your list.')
     if len(found) > 1:
@@ -246,27 +260,6 @@ def _change_one(request: Request, task: Task, ability: Ability) -> Steps:
     if made.failed and made.result.get("error_code") == "TASK_NOT_FOUND":
         return Report(f"I found no task {task['task_id']}.")
     if made.failed:
-        return _failed(made, f"do that to task {task['task_id']}")
+        return failed(made, f"do that to task {task['task_id']}")
     verb = _DONE.get(request.tool, "updated")
     return Report(f"I've {verb} {name(made.result)}.{lacking}")
-
-
-def _failed(call: Call, what: str) -> Report:
-    return Report(f"I could not {what}: {_reason(call)}.")
-
-
-def _reason(call: Call) -> str:
-    return str(call.result.get("error") or "it failed").rstrip(".")
-
-
-def name(task: Task) -> str:
-    """A task as an answer names it."""
-    due = f", due {_due(str(task['due_date']))}" if task.get("due_date") else ""
-    done = ", completed" if task.get("completed") else ""
-    return f'"{task.get("title")}" (task {task.get("task_id")}{due}{done})'
-
-
-def _due(text: str) -> str:
-    """The day, with its hour where it has one that is no mere midnight."""
-    day, _, rest = text.partition("T")
-    return day if not rest or rest.startswith("00:00") else f"{day} {rest[:5]} UTC"
