@@ -88,13 +88,10 @@ def _states(scenario: Scenario, tables: Tables) -> Iterator[str]:
     done: defaultdict[str, set[int]] = defaultdict(set)
     for turn in sorted(tables.turns, key=lambda turn: int(turn.answer["id"])):
         for call in turn.changes_by("add_task", "update_task", "complete_task", "delete_task"):
-            for result in call["result"].get("results", [call["result"]]):
-                if not result["success"]:
-                    continue
-                task_id = result["task_id"]
-                done[call["tool"]].add(task_id)
-                if call["tool"] in ("add_task", "update_task"):
-                    titles[task_id] = result["title"]
+            task_id = call["result"]["task_id"]
+            done[call["tool"]].add(task_id)
+            if call["tool"] in ("add_task", "update_task"):
+                titles[task_id] = call["result"]["title"]
     for task in tables.tasks:
         id_ = task["id"]
         told = (id_ in done["complete_task"], id_ in done["delete_task"])

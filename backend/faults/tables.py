@@ -29,8 +29,13 @@ class Turn:
     calls: list[Row]
 
     def changes_by(self, *tools: str) -> list[Row]:
-        """The calls of these tools that did something."""
-        done = (call for call in self.calls if call["tool"] in tools)
+        """The calls of these tools that did something; one about several tasks is one for each."""
+        done = (
+            call | {"result": result}
+            for call in self.calls
+            if call["tool"] in tools
+            for result in call["result"].get("results", [call["result"]])
+        )
         return [call for call in done if call["result"].get("success") is True]
 
 
