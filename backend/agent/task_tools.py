@@ -1,5 +1,6 @@
 """What each of the five tools does, and what it answers the model with; no rules of its own."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ from backend.tasks import several
 from backend.tasks.fields import TaskCreate, TaskUpdate
 from backend.tasks.stored import StoredTask
 
+UNDO_MAX_BYTES = 256_000
+"""Of what it takes to undo a call about several tasks: the long texts of a hundred are too long."""
 Done = tuple[Result, Undo | None]
 """What came of a call, and what it takes to undo it; None where it only looked."""
 Run = Callable[[Caller, dict[str, Any]], Awaitable[Done]]
@@ -88,7 +91,10 @@ async def update_task(caller: Caller, given: dict[str, Any]) -> Done:
         | {"updated_at": iso_utc(task.updated_at), "message": f'Updated "{task.title}".'}
         for id_, task in done.items()
     }
-    return told("Updated", ids, results) | said, _changed(before, done)
+    undo = _changed(before, done)
+    if len(ids) > 1 and len(json.dumps(undo)) > UNDO_MAX_BYTES:
+        raise ValidationFailed("These are too many to change at once. Nothing was changed.")
+    return told("Updated", ids, results) | said, undo
 
 
 def _tags_after(task: StoredTask, signed: list[str]) -> list[str]:

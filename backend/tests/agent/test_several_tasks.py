@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 import pytest
 from agents.testing import ScriptedModel
+from sqlalchemy import text
 
 from backend.conversations.tool_calls import unfinished_answer
+from backend.database import Sessions, execute
 from backend.tests.conftest import Run
 from backend.tests.support.scripting import calls, outputs, says
 from backend.tests.support.task_calls import add, listed
@@ -142,6 +144,23 @@ async def test_steps_and_a_strangers_project_are_refused_for_several_as_a_whole(
         result = await use(alice, model, "update_task", {"task_id": ids, **more})
         assert result["error_code"] == "VALIDATION_ERROR"
     assert await listed(alice) == before
+
+
+async def test_more_than_a_record_can_hold_is_refused_as_a_whole(
+    alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, own_sessions: Sessions
+) -> None:
+    async with own_sessions() as session:
+        made = text(
+            "INSERT INTO tasks (user_id, title, description) "
+            "SELECT :owner, 'T', repeat('ä', 1000) FROM generate_series(1, 100) RETURNING id"
+        )
+        ids = (await execute(session, made, {"owner": alice_id})).scalars()
+        await session.commit()
+    result = await use(alice, model, "update_task", {"task_id": ids, "description": "x"})
+    assert result["error_code"] == "VALIDATION_ERROR"
+    assert {task["description"] for task in await listed(alice)} == {"ä" * 1000}
+    result = await use(alice, model, "update_task", {"task_id": ids, "priority": "low"})
+    assert result["count"] == 100
 
 
 def test_the_honest_sentence_names_what_several_calls_did() -> None:

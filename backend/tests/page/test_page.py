@@ -155,7 +155,7 @@ async def test_a_call_that_waits_is_approved_or_declined_in_place(
     async with serve_page(**asking) as there, there.open_page(alice_id) as page:
         await say(page, "Delete one")
         question = answers(page).get_by_role("group", name="A question")
-        await expect(question).to_contain_text("Delete a task?")
+        await expect(question).to_contain_text("Delete a task? One")
         await expect(page.get_by_role("region", name="Open")).to_contain_text("One")
 
         await question.get_by_role("button", name="Approve").click()

@@ -2,6 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { momentText } from "./dates.js";
+import { tasksNews } from "./sync.js";
 import { shownText } from "./text.js";
 
 const DOING = {
@@ -91,8 +92,10 @@ function outcome(part, name) {
   }
 }
 
+/** What a call would be about, the tasks by their titles as far as the list here knows them. */
 function question(part, name, act) {
-  const facts = Object.values(part.input ?? {}).filter((value) => value !== null && value !== "").map(asText).join(", ");
+  const given = Object.entries(part.input ?? {}).filter(([, value]) => value !== null && value !== "");
+  const facts = given.map(([key, value]) => (key === "task_id" ? titlesOf(value) : asText(value))).join(", ");
   const choose = (approved) => () => act.decide(part, approved);
   return el(
     "div",
@@ -101,6 +104,12 @@ function question(part, name, act) {
     el("p", { class: "choice" }, el("button", { type: "button", onclick: choose(true) }, "Approve"), el("button", { type: "button", class: "quiet", onclick: choose(false) }, "Decline")),
   );
 }
+
+let titles = new Map();
+tasksNews.addEventListener("news", ({ detail }) => {
+  titles = new Map(detail.tasks.map((task) => [task.id, task.title]));
+});
+const titlesOf = (ids) => [ids].flat().map((id) => titles.get(Number(id)) ?? `task ${asText(id)}`).join(", ");
 
 const words = (name) => name.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
 const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value));
