@@ -25,6 +25,8 @@ WRITES_END_S = 60.0
 """Seconds within which what others have begun of a person is over; a statement of ours takes 5."""
 RUNS_END_S = 12.0
 """Seconds that runs are given to stop: two leases. What runs on after them writes nothing."""
+SEEN_S = 0.5
+"""Seconds within which other processes have looked how a turn has ended."""
 LOOK_EVERY_S = 0.05
 
 _LOCKS = 1_163_018_561
@@ -196,14 +198,20 @@ async def _writes_end(sessions: Sessions, user_id: str) -> None:
 
 
 async def _runs_end(sessions: Sessions, user_id: str) -> None:
-    """Have the turns that run stopped, so that what they have cost is booked."""
+    """Have the turns that run stopped, so that what they have cost is booked.
+
+    Whoever watches one at another process is given the time to see how it has ended.
+    """
     clock = asyncio.get_running_loop().time
     until = clock() + RUNS_END_S
+    seen_within = 0.0
     while clock() < until:
         async with sessions.begin() as session:
             if not (await session.execute(_STOP, {"owner": user_id})).scalar_one():
-                return
+                break
+        seen_within = SEEN_S
         await asyncio.sleep(LOOK_EVERY_S)
+    await asyncio.sleep(seen_within)
 
 
 async def _delete(sessions: Sessions, step: TextClause, values: Mapping[str, object]) -> int:

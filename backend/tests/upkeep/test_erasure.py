@@ -13,7 +13,7 @@ from backend.database import Sessions as OwnSessions
 from backend.journal.outside import OutsideCall
 from backend.mcp.calls import call_tool
 from backend.routes import ui_chat
-from backend.tests.conftest import Run
+from backend.tests.conftest import Run, settled
 from backend.tests.journal.test_quotas import Thinking, answer_of
 from backend.tests.support import better_auth
 from backend.tests.support.databases import temporary_database
@@ -180,6 +180,44 @@ async def test_a_turn_that_runs_is_stopped_first_wherever_it_runs(
     assert answer.status_code < 500, answer.text
     assert await rows_of(shared_database_url, alice_id) == {}
     assert await rows_of_nobody(shared_database_url) == 0
+
+
+async def test_what_was_being_written_when_it_began_is_waited_for_and_goes_too(
+    alice: httpx.AsyncClient, alice_id: str, shared_database_url: str
+) -> None:
+    async with await AsyncConnection.connect(shared_database_url) as other:
+        await other.execute("INSERT INTO tasks (user_id, title) VALUES (%s, 'late')", [alice_id])
+        deleting = asyncio.create_task(alice.delete("/api/account"))
+        begun = "SELECT EXISTS (SELECT FROM erasures WHERE user_id = %s)"
+        while await better_auth.execute(shared_database_url, begun, alice_id) != [(True,)]:
+            assert not deleting.done()
+        # who comes now is refused, and waits for nobody
+        assert (await alice.post("/api/tasks", json={"title": "later"})).status_code == 409
+        assert not deleting.done()
+    assert (await deleting).status_code == 204
+    assert await rows_of(shared_database_url, alice_id) == {}
+
+
+async def test_what_a_turn_left_to_do_writes_nothing_of_who_is_gone(
+    alice: httpx.AsyncClient,
+    alice_id: str,
+    model: ScriptedModel,
+    run: Run,
+    shared_database_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    thinking = Thinking()
+    model.extend([says("Hello!"), says("Yes."), *thinking.steps(1)])
+    async with run(alice, ai_summaries=True) as client:
+        turn = await chat(client, "Please add oat milk")
+        await settled(client)
+        await chat(client, "and?", conversation_id=turn["conversation_id"])
+        await thinking.wait_for(1)  # a model is being asked for a title
+        await erase(client)
+        thinking.go_on.set()
+        await settled(client)
+    assert await rows_of(shared_database_url, alice_id) == {}
+    assert "ERROR" not in caplog.text
 
 
 async def test_what_takes_longer_than_is_waited_for_goes_on(
