@@ -28,7 +28,7 @@ VERSIONS = "backend/postgres/migrations/versions"
 NOWHERE = "http://127.0.0.1:1/v1"
 PEOPLE = 4
 HELD_S = 2.0
-"""Seconds for which somebody holds a table that the migration wants."""
+"""Seconds for which somebody goes on holding a table that the migration waits for."""
 PAUSE_S = 1.5
 """Seconds of traffic between two events; the short form has less."""
 
@@ -137,15 +137,29 @@ async def flowing(traffic: Traffic) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _held(url: str, table: str) -> AsyncIterator[None]:
-    """Somebody reads a table in a transaction that they leave open for a while."""
+    """Somebody reads a table in a transaction that they leave open until they are in the way."""
     async with await AsyncConnection.connect(url, application_name="a report") as holder:
         await holder.execute(f"SELECT FROM {table} LIMIT 1".encode())
-        letting_go = asyncio.create_task(_let_go(holder))
-        yield
-        await letting_go
+        letting_go = asyncio.create_task(_let_go(url, holder))
+        try:
+            yield
+        finally:
+            letting_go.cancel()
+            await asyncio.gather(letting_go, return_exceptions=True)
 
 
-async def _let_go(holder: AsyncConnection) -> None:
+async def _let_go(url: str, holder: AsyncConnection) -> None:
+    """Once somebody has waited for them, and some seconds more."""
+    async with await AsyncConnection.connect(url, autocommit=True) as looking:
+        process = holder.info.backend_pid
+        in_the_way = (
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid)))"
+        )
+        while True:
+            found = await (await looking.execute(in_the_way, [process])).fetchone()
+            if found == (True,):
+                break
+            await asyncio.sleep(0.1)
     await asyncio.sleep(HELD_S)
     await holder.rollback()
 

@@ -19,9 +19,11 @@ from backend.routes.export import as_json
 from backend.routes.provider_choice import shown
 from backend.routes.runtime import RuntimeDep
 from backend.routes.tasks import shown_task
+from backend.schemas.fields import iso_utc
 from backend.schemas.projects import ProjectResponse
-from backend.tasks import projects
+from backend.tasks import feeds, projects
 from backend.tasks.listing import list_tasks
+from backend.tasks.people import last_zone
 from backend.tasks.stored import StoredTask
 from backend.upkeep.rounds import Upkeep
 from backend.web.openapi import ACCOUNT_ANSWERS, ERASURE_ANSWERS
@@ -92,10 +94,14 @@ async def _pieces(sessions: Sessions, user_id: str, providers: Providers) -> Asy
         between = ","
     async with open_session(sessions) as session:
         kept = await projects.list_projects(session, user_id)
-    yield '],"projects":' + json.dumps(
-        [ProjectResponse.model_validate(each).model_dump(mode="json") for each in kept]
-    )
-    yield "}"
+        zone = await last_zone(session, user_id)
+        feed_made_at = await feeds.feed_made_at(session, user_id)
+    rest = {
+        "projects": [ProjectResponse.model_validate(each).model_dump(mode="json") for each in kept],
+        "time_zone": zone,
+        "calendar_feed_created_at": iso_utc(feed_made_at),
+    }
+    yield f"],{json.dumps(rest)[1:]}"
 
 
 async def _tasks(sessions: Sessions, user_id: str) -> AsyncIterator[StoredTask]:

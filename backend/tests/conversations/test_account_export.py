@@ -26,6 +26,8 @@ async def test_everything_that_is_shown_is_in_it_and_nothing_of_anyone_else(
     alice: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
     project = (await alice.post("/api/projects", json={"name": "Kitchen"})).json()
+    await alice.post("/api/tasks", json={"title": "At home"}, headers={"X-Timezone": "Asia/Tokyo"})
+    await alice.post("/api/calendar")
     added = {"title": "Buy milk", "project": "kitchen", "steps": ["Find the shop"]}
     model.extend([calls("add_task", added), says("Added."), says("Yours.")])
     turn = await chat(alice, "Add milk")
@@ -41,13 +43,22 @@ async def test_everything_that_is_shown_is_in_it_and_nothing_of_anyone_else(
     (conversation,) = whole["conversations"]
     assert conversation["messages"] == await messages_of(alice, turn["conversation_id"])
     assert [day["turns"] for day in whole["usage"]] == [1]
+    assert whole["time_zone"] == "Asia/Tokyo"
+    assert whole["calendar_feed_created_at"] is not None
     told = (await alice.get(f"/api/conversations/{turn['conversation_id']}")).json()
     del told["next"], told["usage"]
     assert conversation == told
 
 
 async def test_someone_without_anything_has_an_empty_whole(alice: httpx.AsyncClient) -> None:
-    assert await exported(alice) == {"tasks": [], "usage": [], "conversations": [], "projects": []}
+    assert await exported(alice) == {
+        "tasks": [],
+        "usage": [],
+        "conversations": [],
+        "projects": [],
+        "time_zone": None,
+        "calendar_feed_created_at": None,
+    }
 
 
 async def test_each_of_many_conversations_is_in_it_once_those_put_away_too(
