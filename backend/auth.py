@@ -22,6 +22,7 @@ from backend.identity.tokens import bearer_of, is_jwt, plain_token, signed_token
 from backend.identity.web_tokens import WebTokens
 from backend.rate_limiter import count_invalid, limit_failed_sign_ins
 from backend.settings.sign_in import SESSION_COOKIE
+from backend.telemetry.spans import span
 from backend.web.envelope import is_invalid
 
 
@@ -96,7 +97,8 @@ async def authenticate(request: Request, audience: str | None = None) -> str:
         SignInUnavailable: what judges it is out of reach.
     """
     sign_in: SignIn = request.app.state.sign_in
-    return await sign_in.user_of(request, audience)
+    with span("sign in"):
+        return await sign_in.user_of(request, audience)
 
 
 READ_S = 5.5

@@ -37,6 +37,7 @@ from backend.settings.providers import (
     usable,
 )
 from backend.settings.sign_in import SignInSettings
+from backend.settings.telemetry import TelemetrySettings
 from backend.settings.toolsets import Toolset, ToolsetName
 
 
@@ -63,7 +64,7 @@ def _variable(name: object) -> SecretStr:
 _SOURCES = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
 
-class Settings(LimitSettings, McpSettings, SignInSettings):
+class Settings(LimitSettings, McpSettings, SignInSettings, TelemetrySettings):
     """The environment, typed and checked; read once, handed to `create_app`."""
 
     model_config = _SOURCES

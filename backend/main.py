@@ -23,6 +23,7 @@ from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
 from backend.database import Sessions, create_db_and_tables, create_pool
 from backend.errors import StartFailure
+from backend.gauges import watched
 from backend.limits.counters import open_counters
 from backend.page.serve import install_page
 from backend.postgres.embedded import start_embedded
@@ -45,6 +46,7 @@ from backend.routes import (
     ui_chat,
     usage,
 )
+from backend.telemetry.start import keep_telemetry
 from backend.turns.afterwork import keep_afterwork
 from backend.turns.leases import keep_leases
 from backend.turns.live import keep_live
@@ -63,6 +65,7 @@ from backend.web.middleware import (
     SecurityHeaders,
 )
 from backend.web.openapi import install_allow_header
+from backend.web.seen import Seen
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +107,8 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         configure_logging(settings.log_level)
         _set_tracing(settings)
         async with AsyncExitStack() as stack:
+            telling = keep_telemetry(settings)
+            app.state.metrics_port = await stack.enter_async_context(telling)
             await stack.enter_async_context(load_tokenizer())
             await _open_database(app, settings, stack)
             counters = await stack.enter_async_context(open_counters(settings))
@@ -112,6 +117,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
                 open_sign_in(settings, app.state.autocommit)
             )
             app.state.runtime = await _open_runtime(app, settings, model, stack)
+            await stack.enter_async_context(watched(app, settings))
             await stack.enter_async_context(keep_later_indexes(app.state.pool))
             app.state.upkeep = await stack.enter_async_context(
                 keep_upkeep(settings, app.state.sessions)
@@ -205,6 +211,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestContext)
+    if settings.telemetry:
+        app.add_middleware(Seen)
     app.add_middleware(PlainStartFailure)
 
 

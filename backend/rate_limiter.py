@@ -26,6 +26,7 @@ from backend.errors import InvalidSession, RateLimited
 from backend.identity.cookies import brings_session_cookie
 from backend.limits.counters import Counters, Standing
 from backend.limits.windows import KEYS_MAX
+from backend.telemetry.figures import REFUSED
 
 Bucket = Literal["chat", "history", "tasks"]
 
@@ -118,6 +119,7 @@ def _judge(request: Request, name: str, standing: Standing) -> None:
         "RateLimit": f'"{name}";r={standing.left};t={standing.reset}',
     }
     if not standing.admitted:
+        REFUSED.add(1, {"limit": name})
         raise RateLimited(standing.reset)
 
 

@@ -2,6 +2,7 @@
 
 from backend.agent.events import Telling
 from backend.agent.outside_tools import OutsideTools
+from backend.agent.seen import SeenCall
 from backend.agent.task_arguments import Caller
 from backend.agent.tools import TOOLS, failure
 from backend.conversations.approvals import Approval, declined_call, is_to_do, recorded_call
@@ -48,7 +49,8 @@ async def _do_decided(
         raise TurnClosed
     if approval["approved"]:
         caller = Caller(session, user_id, turn.zone, turn.conversation.project_id)
-        call = await _carry_out(caller, approval)
+        with SeenCall(approval["tool"]):
+            call = await _carry_out(caller, approval)
     else:
         call = declined_call(approval)
     await record_decided(session, turn, at, call)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from agents import FunctionTool, Tool
@@ -18,6 +19,7 @@ from backend.agent import outside_results as results
 from backend.agent.context.tokens import at_most
 from backend.agent.events import Telling
 from backend.agent.outside_results import Result
+from backend.agent.seen import SeenCall
 from backend.agent.tools import WAITS, ask_first
 from backend.agent.toolset_offers import OfferedTool
 from backend.agent.toolsets import Asking, Offer, OutcomeUnknown, ToolsetDown, Toolsets
@@ -51,9 +53,12 @@ class OutsideTools:
 
     def _bind(self, tool: OfferedTool, session: Session) -> FunctionTool:
         async def invoke(context: Any, raw: str) -> str:
-            reasoning = self.turn.reasoning.get(getattr(context, "tool_call_id", ""))
-            done = await self._call(session, tool, raw, reasoning)
-            return done if isinstance(done, str) else json.dumps(done, ensure_ascii=False)
+            call_id = getattr(context, "tool_call_id", "")
+            with SeenCall(tool.full_name, call_id) as seen:
+                done = await self._call(session, tool, raw, self.turn.reasoning.get(call_id))
+                answer = done if isinstance(done, str) else json.dumps(done, ensure_ascii=False)
+                seen.answered(answer)
+                return answer
 
         return FunctionTool(
             name=tool.full_name,
@@ -161,6 +166,7 @@ class OutsideTools:
             self.turn.conversation.project_id,
             self.telling.progress_of(call["tool"]) if self.telling else None,
         )
+        began = perf_counter()
         async with self.waiting():
             try:
                 answer = await self.toolsets.call(tool, call["args"], asking)
@@ -168,6 +174,8 @@ class OutsideTools:
                 return results.DOWN
             except OutcomeUnknown:
                 return results.DOWN if tool.only_reads else None
+            finally:
+                self.turn.spending.waited += perf_counter() - began
         return results.read_result(answer)
 
     def _tell(self, call: ToolCall) -> None:
@@ -194,7 +202,8 @@ class OutsideTools:
         if tool is None:
             self._tell(call)
         else:
-            await self._carry_out(session, tool, len(turn.calls) - 1)
+            with SeenCall(tool.full_name):
+                await self._carry_out(session, tool, len(turn.calls) - 1)
 
 
 def _is_full(turn: Turn) -> bool:

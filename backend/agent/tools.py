@@ -20,6 +20,7 @@ from backend.agent.context.tokens import at_most
 from backend.agent.context.truncate import shown
 from backend.agent.events import Telling
 from backend.agent.prompt import TOO_MANY_CALLS
+from backend.agent.seen import SeenCall
 from backend.agent.signatures import (
     AddTask,
     CompleteTask,
@@ -99,9 +100,13 @@ def create_tools_for_user(
 
     def bind(tool: Specification) -> FunctionTool:
         async def invoke(context: Any, raw: str) -> str:
-            async with turn.calling:
-                reasoning = turn.reasoning.get(getattr(context, "tool_call_id", ""))
-                return await _call(tool, user_id, session, turn, raw, reasoning, telling)
+            call_id = getattr(context, "tool_call_id", "")
+            with SeenCall(tool.template.name, call_id) as seen:
+                async with turn.calling:
+                    reasoning = turn.reasoning.get(call_id)
+                    answer = await _call(tool, user_id, session, turn, raw, reasoning, telling)
+                seen.answered(answer)
+                return answer
 
         bound = copy.copy(tool.template)
         bound.on_invoke_tool = invoke

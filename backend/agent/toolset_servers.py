@@ -25,6 +25,7 @@ from mcp_types import CONNECTION_CLOSED
 
 from backend.agent.toolset_network import GuardedTransport
 from backend.settings.toolsets import SECONDS_MAX, Toolset
+from backend.telemetry.spans import carrier
 
 START_S = 10.0
 """Seconds within which a program has to answer for the first time."""
@@ -63,7 +64,7 @@ class Remote:
             yield client
 
     def _headers(self, user_id: str | None) -> dict[str, str]:
-        headers = {"Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity", **carrier()}
         if self._toolset.key is not None:
             headers["Authorization"] = f"Bearer {self._toolset.key.get_secret_value()}"
         if self._toolset.person_key is not None and user_id is not None:

@@ -18,6 +18,7 @@ from backend.journal.quotas import Quota, admit_turn, ask_admission, lock_user
 from backend.journal.requests import Answer
 from backend.journal.turns import Turn, take_up
 from backend.models import MessageStatus
+from backend.telemetry.figures import APPROVALS
 
 UNFINISHED = "I could not finish what you approved."
 
@@ -126,6 +127,7 @@ def _decided(
         at = known[decision.id]
         current = after[at]
         if current["approved"] is None and waiting:
+            APPROVALS.add(1, {"decision": "approved" if decision.approved else "declined"})
             after[at] = Approval(
                 {**current, "approved": decision.approved, "reason": decision.reason}
             )

@@ -22,6 +22,7 @@ from backend.journal.requests import Answer, TurnRequest
 from backend.journal.statements import RETRY_WINDOW
 from backend.journal.turns import Turn, begin_turn, take_up
 from backend.models import ID_MAX, MessageStatus
+from backend.telemetry.figures import LEASES_LAPSED
 
 KEY_LIFE = timedelta(hours=24)
 
@@ -163,6 +164,8 @@ async def begin_or_resume(
         joined = request.key is not None or _joins(found, known)
         return Busy(found.id, found.attempt, found.lease_until, joined)
     await admit_turn(admission)
+    if found.dead:
+        LEASES_LAPSED.add()
     return await take_up(
         session, found.conversation_id, found.id, found.attempt, history_limit=history_limit
     )

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from backend.database import Ahead, Session, execute
 from backend.errors import BudgetSpent, TooManyTurns
+from backend.telemetry.figures import REFUSED
 
 RETRY_AFTER = 5
 """Seconds after which one who has too many turns may ask again; nobody knows when one ends."""
@@ -124,6 +125,7 @@ async def admit_turn(admission: Admission) -> None:
         _judge_budgets(Today(*(await admission.today).one()), quota)
     running = (await admission.running).scalar_one()
     if running >= quota.turns_at_once:
+        REFUSED.add(1, {"limit": "chat_concurrency"})
         raise TooManyTurns(
             RETRY_AFTER,
             details={
@@ -149,6 +151,7 @@ def _judge_budgets(today: Today, quota: Quota) -> None:
             "allowed_usd": float(quota.dollars_a_day),
         }
     if used:
+        REFUSED.add(1, {"limit": str(used["limit"])})
         resets_at = f"{today.resets_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         raise BudgetSpent(today.seconds_left, details=used | {"resets_at": resets_at})
 

@@ -27,6 +27,8 @@ class Spending:
     cost: Decimal | None = None
     """At the prices of the moments at which the answers came."""
     pricing: Pricing | None = None
+    waited: float = 0.0
+    """Seconds in which models, and servers of tools, were waited for."""
 
     def add(self, *, input_tokens: int, cached_tokens: int, output_tokens: int) -> None:
         """Count one answer of the model; what is nothing, or more than can be, is unknown."""

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from backend.agent.arguments import read_arguments, recordable
+from backend.agent.seen import SeenCall
 from backend.agent.task_arguments import Caller
 from backend.agent.tools import TOOLS, failure
 from backend.conversations.tool_calls import ToolCall
@@ -31,6 +32,13 @@ async def call_tool(
 
     `name` is one of the five. A call that changes nothing leaves no record.
     """
+    with SeenCall(name):
+        return await _answer(sessions, caller, name, arguments)
+
+
+async def _answer(
+    sessions: Sessions, caller: OutsideCall, name: str, arguments: Mapping[str, Any]
+) -> Result:
     async with open_session(sessions) as session:
         try:
             result = await _call(session, caller, name, arguments)

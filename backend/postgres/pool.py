@@ -14,6 +14,7 @@ from psycopg import OperationalError
 from backend.postgres.address import Address
 from backend.postgres.connection import Asked, Connection
 from backend.postgres.queries import Query
+from backend.telemetry.figures import CONNECTION_TIMEOUTS, CONNECTION_WAIT
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,11 @@ class Pool:
     def in_use(self) -> int:
         return self.size - self._places._value
 
+    @property
+    def idle(self) -> int:
+        """Connections that are open and serve nobody."""
+        return len(self._idle)
+
     async def take(self, *, fresh: bool = False) -> Connection:
         """A connection with no transaction open, to be given back; a new one where `fresh`.
 
@@ -99,11 +105,16 @@ class Pool:
         if not self._places.locked():
             await self._places.acquire()
             return
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
             async with asyncio.timeout(self.checkout_s):
                 await self._places.acquire()
         except TimeoutError:
+            CONNECTION_TIMEOUTS.add()
             raise NoConnection(f"no connection was free within {self.checkout_s:g} s") from None
+        finally:
+            CONNECTION_WAIT.record(clock() - began)
 
     async def _take_idle(self) -> Connection | None:
         while self._idle:

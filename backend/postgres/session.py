@@ -19,6 +19,7 @@ from backend.postgres.pool import Pool
 from backend.postgres.queries import Query, query_of
 from backend.postgres.results import Result
 from backend.postgres.waiting import NoAnswer
+from backend.telemetry import sql
 
 logger = logging.getLogger(__name__)
 statements_logger = logging.getLogger("backend.database.statements")
@@ -164,7 +165,9 @@ class Session:
             before = [_BEGIN if connection.assumes_isolation else _BEGIN_AS_ASSUMED]
         if commit or (self._autocommit and wrapped):
             behind = [_COMMIT]
-        results = await connection.ask([*before, *asked, *behind], self._seconds)
+        whole = [*before, *asked, *behind]
+        with sql.flight(whole):
+            results = await connection.ask(whole, self._seconds)
         if behind:
             _check_committed(results[-1])
         if behind or self._autocommit:

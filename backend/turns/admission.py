@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
+from backend.telemetry.figures import PLACE_WAIT
+
 
 class Place:
     """One turn's place among those at work: held inside `async with`, given up in `free()`."""
@@ -44,9 +46,15 @@ class Place:
 
     async def take(self) -> None:
         """Queue for a place, unless this one is held."""
-        if not self._held:
+        if self._held:
+            return
+        if self._places.locked() and PLACE_WAIT.is_on:
+            began = asyncio.get_running_loop().time()
             await self._places.acquire()
-            self._held = True
+            PLACE_WAIT.record(asyncio.get_running_loop().time() - began)
+        else:
+            await self._places.acquire()
+        self._held = True
 
     def _give_up(self) -> None:
         self._held = False

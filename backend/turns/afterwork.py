@@ -35,9 +35,11 @@ from backend.journal.afterwork import (
     remember,
     rewrite_summary,
 )
-from backend.journal.spending import Pricing, Spending
+from backend.journal.spending import Spending
 from backend.journal.turns import Turn
 from backend.models import Role
+from backend.telemetry.figures import AFTERWORK_DROPPED
+from backend.telemetry.spans import span
 from backend.turns.admission import Place
 
 logger = logging.getLogger(__name__)
@@ -135,8 +137,13 @@ class Afterwork:
             return None
         return model
 
-    def _pricing(self, turn: Turn) -> Pricing | None:
-        return self._providers.pricing(self._providers.of_conversation(turn.conversation))
+    def _spending(self, turn: Turn) -> Spending:
+        choice = self._providers.of_conversation(turn.conversation)
+        return Spending(pricing=self._providers.pricing(choice))
+
+    def _asked(self, model: Model, turn: Turn, place: Place, spending: Spending) -> RunModel:
+        by = self._providers.of_conversation(turn.conversation)
+        return RunModel(model, place.free, spending, by=by)
 
     def _start(self, turn: Turn, jobs: list[Job]) -> None:
         """One conversation's work at a time: a second would do the same, and in vain.
@@ -147,6 +154,7 @@ class Afterwork:
         if key in self._tasks:
             return
         if self._stopping or len(self._tasks) >= WAITING_MAX:
+            AFTERWORK_DROPPED.add()
             logger.warning("no room for the work after a turn")
             return
         self._tasks[key] = asyncio.create_task(self._do(turn, jobs))
@@ -154,12 +162,14 @@ class Afterwork:
 
     async def _do(self, turn: Turn, jobs: list[Job]) -> None:
         fields = {"conversation_id": turn.conversation_id, "message_id": turn.message_id}
-        for job in jobs:
-            try:
-                async with Place(self._places) as place:
-                    await job(place)
-            except Exception as error:
-                logger.warning("work after a turn failed", exc_info=error, extra={"fields": fields})
+        with span("after turn"):
+            for job in jobs:
+                try:
+                    async with Place(self._places) as place:
+                        await job(place)
+                except Exception as error:
+                    said = "work after a turn failed"
+                    logger.warning(said, exc_info=error, extra={"fields": fields})
 
     async def _name(
         self, model: Model, turn: Turn, messages: list[str], answer: str, place: Place
@@ -168,8 +178,9 @@ class Afterwork:
         async with self._autocommit() as session:
             if not (await left_to_do(session, turn, by_rule)).unnamed:
                 return
-        spending = Spending(pricing=self._pricing(turn))
-        title = await title_by_model(RunModel(model, place.free, spending), messages, answer)
+        spending = self._spending(turn)
+        asked = self._asked(model, turn, place, spending)
+        title = await title_by_model(asked, messages, answer)
         async with self._autocommit() as session:
             await name_conversation(session, turn, by_rule, title or by_rule, spending)
 
@@ -190,14 +201,13 @@ class Afterwork:
         """Move the beginning of the context to `turns[start]`; what is before falls out."""
         if model is not None and not (await self._left(turn)).unmoved:
             return
-        spending = Spending(pricing=self._pricing(turn))
+        spending = self._spending(turn)
         covered = turn.conversation.summary_to or 0
         fallen = [each for each in turns[:start] if each.messages[-1].id > covered]
         before, summary = turn.conversation.summary, None
         if model is not None:
-            summary = await summary_by_model(
-                RunModel(model, place.free, spending), budget, before, fallen
-            )
+            asked = self._asked(model, turn, place, spending)
+            summary = await summary_by_model(asked, budget, before, fallen)
         remembered = Remembered(
             context_from=turns[start].messages[0].id,
             summary=summary or digest(before, fallen),
@@ -214,6 +224,11 @@ class Afterwork:
                 if await rewrite_summary(session, turn.conversation_id, was, digest(was, [this])):
                     return
         logger.warning("a summary was not added to")
+
+    @property
+    def waiting(self) -> int:
+        """Conversations with work that is not done."""
+        return len(self._tasks)
 
     async def drain(self, seconds: float) -> None:
         """Wait for what is under way, `seconds` at the most."""

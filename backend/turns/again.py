@@ -11,6 +11,7 @@ from backend.journal.begin import Busy
 from backend.journal.quotas import Quota
 from backend.journal.requests import Answer, TurnRequest
 from backend.journal.turns import Turn
+from backend.telemetry.spans import span
 from backend.turns.admission import Place
 from backend.turns.running import start_run
 from backend.turns.runs import Run, to_its_end
@@ -103,7 +104,10 @@ async def _go_on(
         joined = None
         while True:
             looked = clock()
-            begun = await to_its_end(_look(runtime, user_id, look, zone, joined), then_strike=True)
+            with span("begin turn"):
+                begun = await to_its_end(
+                    _look(runtime, user_id, look, zone, joined), then_strike=True
+                )
             if isinstance(begun, tuple):
                 turn, asked, day = begun
                 request = TurnRequest(

@@ -16,6 +16,7 @@ from backend.conversations.tool_calls import as_shown
 from backend.errors import AppError, TooManyViewers
 from backend.journal.stream_log import Outcome
 from backend.models import MessageStatus
+from backend.telemetry.figures import FIRST_WORD_SECONDS, REFUSED, STREAM_LAG
 
 VIEWERS_MAX = 10
 """Streams that one person may have open at this process at once."""
@@ -36,7 +37,11 @@ class Channel:
         self.message_id = message_id
         self.conversation_id = conversation_id
         self.created_at = created_at
+        self.began: float | None = None
+        """When its run began, by the loop's clock, until its first word."""
         self.parts: list[Part] = []
+        self.told: list[float] = []
+        """When each of them was told, where that is measured."""
         self.ended: Outcome | None = None
         self.error: AppError | None = None
         """Why it has ended without an answer; None where that is not known."""
@@ -50,7 +55,16 @@ class Channel:
     def tell(self, part: Part) -> None:
         """Add a part, or more of the text under way."""
         self.parts.append(part)
+        if STREAM_LAG.is_on:
+            self._measure(part)
         self._wake()
+
+    def _measure(self, part: Part) -> None:
+        now = asyncio.get_running_loop().time()
+        self.told.append(now)
+        if self.began is not None and "say" in part:
+            FIRST_WORD_SECONDS.record(now - self.began)
+            self.began = None
 
     def end(self, ended: Outcome, error: AppError | None = None) -> None:
         """Say how the turn has ended; what is said first stands."""
@@ -133,10 +147,12 @@ class Viewer:
         try:
             while not self._left:
                 self._news.clear()
-                new = list(merged(channel.parts[self._shown :]))
-                self._shown = len(channel.parts)
+                shown, self._shown = self._shown, len(channel.parts)
+                new = list(merged(channel.parts[shown:]))
                 for part in new:
                     self._seen.note(part)
+                if new and shown < len(channel.told):
+                    STREAM_LAG.record(asyncio.get_running_loop().time() - channel.told[shown])
                 if channel.ended is not None:
                     yield new + self._missing(channel.ended)
                     return
@@ -186,6 +202,10 @@ class Seats:
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
 
+    @property
+    def taken(self) -> int:
+        return self._taken.total()
+
     def take(self, user_id: str) -> "Seat":
         """A place among the person's viewers, to be given up in the end.
 
@@ -193,6 +213,7 @@ class Seats:
             TooManyViewers: all are taken.
         """
         if self._taken[user_id] >= VIEWERS_MAX:
+            REFUSED.add(1, {"limit": "viewers"})
             raise TooManyViewers
         self._taken[user_id] += 1
         return Seat(self._taken, user_id)

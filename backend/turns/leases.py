@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from backend.database import Pool, Sessions
 from backend.journal.statements import LEASE
 from backend.journal.turns import renew_leases
+from backend.telemetry.figures import LEASES_NOT_RENEWED
 from backend.turns.runs import Runs
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Leases:
             try:
                 return await self._renew_once(runs) >= {message_id for message_id, _ in runs}
             except Exception as error:
+                LEASES_NOT_RENEWED.add()
                 logger.warning("leases not renewed", exc_info=error)
         return False
 

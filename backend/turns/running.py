@@ -24,11 +24,13 @@ from backend.conversations.parts import parts_of
 from backend.database import open_session
 from backend.journal.requests import Answer, TurnRequest
 from backend.journal.turns import Turn
+from backend.telemetry.spans import span
 from backend.turns.admission import Place
 from backend.turns.channels import Channel
 from backend.turns.closing import Ended, close_run, note_untaken
 from backend.turns.runs import Run, to_its_end
 from backend.turns.runtime import Runtime
+from backend.turns.seen import SeenRun
 
 
 def start_run(
@@ -51,6 +53,7 @@ def start_run(
 def _channel(turn: Turn) -> Channel:
     """Where the turn is watched; what earlier attempts have done is shown first."""
     channel = Channel(turn.message_id, turn.conversation_id, turn.created_at)
+    channel.began = asyncio.get_running_loop().time()
     waiting = [each for each in turn.approvals if not each["done"]]
     for part in parts_of("", turn.calls, waiting):
         channel.tell(part)
@@ -66,13 +69,15 @@ async def _carry_out(
 ) -> Answer:
     """Run the turn and close it, whatever befalls the run."""
     async with place:
-        try:
-            end: Ended | BaseException
-            end = await _run(runtime, place, user_id, request, run, day)
-        except BaseException as error:
-            end = error
-        run.closes()
-        return await to_its_end(_close(runtime, place, run, request, end))
+        with SeenRun(run.turn):
+            try:
+                end: Ended | BaseException
+                end = await _run(runtime, place, user_id, request, run, day)
+            except BaseException as error:
+                end = error
+            run.closes()
+            with span("finish turn"):
+                return await to_its_end(_close(runtime, place, run, request, end))
 
 
 async def _close(
@@ -175,8 +180,9 @@ async def _attempt(
             tools += outside.bind(session)
             note = outside_note(bool(outside.offer.tools), outside.offer.down)
         by = Exchanges(f"{turn.provider}/{turn.model}", turn.reasoning)
-        named = runtime.providers.model(Choice(str(turn.provider), str(turn.model)))
-        model = RunModel(named, place.free, turn.spending, by)
+        choice = Choice(str(turn.provider), str(turn.model))
+        named = runtime.providers.model(choice)
+        model = RunModel(named, place.free, turn.spending, by, choice)
         agent = create_agent(ToldModel(model, telling) if telling else model, tools, turn, note)
         limit = end - asyncio.get_running_loop().time()
         try:

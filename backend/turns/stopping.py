@@ -9,6 +9,7 @@ from backend.database import Session
 from backend.errors import NotFound
 from backend.journal.standing import Standing, find_turn, order_stop, read_turn
 from backend.models import MessageStatus
+from backend.telemetry.figures import STOPS
 from backend.turns.runtime import Runtime
 
 PATIENCE = 2.0
@@ -47,6 +48,7 @@ async def stop_turn(runtime: Runtime, find: Find, name: str | None) -> Stopped:
         return _told(turn)
     async with runtime.autocommit() as session:
         await order_stop(session, turn.run)
+    STOPS.add()
     if (run := runtime.runs.find(turn.run.message_id)) and run.key == turn.run:
         await run.stop()
     return await _end(runtime, turn)

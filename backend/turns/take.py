@@ -22,6 +22,8 @@ from backend.journal.turns import Turn
 from backend.models import utc_now
 from backend.tasks.open_tasks import OpenTasks, ask_open_tasks, open_tasks, read_open_tasks
 from backend.tasks.open_tasks import Place as Where
+from backend.telemetry.figures import REPLAYED
+from backend.telemetry.spans import span
 from backend.time_zones import zone_of
 from backend.turns.admission import Place
 from backend.turns.closing import settle
@@ -101,6 +103,8 @@ async def _begin(
                 runtime, place, user_id, request, known, client, streamed=streamed
             )
             if not isinstance(begun, Busy) or (streamed and begun.joined):
+                if isinstance(begun, Answer):
+                    REPLAYED.add()
                 return begun
             busy = begun
         except UniqueViolation as error:
@@ -144,7 +148,8 @@ async def begin_run(
     `place`.
     """
     look = _look(runtime, user_id, request, known, client)
-    begun = await to_its_end(look, then_strike=True)
+    with span("begin turn"):
+        begun = await to_its_end(look, then_strike=True)
     if not isinstance(begun, tuple):
         return begun
     return start_run(runtime, place, user_id, request, *begun, streamed=streamed)

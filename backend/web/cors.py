@@ -43,12 +43,13 @@ TRACING_HEADERS = (
     "elastic-apm-traceparent",
     "sw8",
 )
-"""What the libraries of tracing add to a page's calls; nothing here reads them."""
+"""What libraries of tracing add to a page's calls; the two of W3C count where traces are on."""
 ANSWER_HEADERS = (
     "Retry-After",
     "RateLimit",
     "RateLimit-Policy",
     "X-Request-ID",
+    "traceresponse",
     "Idempotency-Replayed",
     "Link",
     "Location",

@@ -11,6 +11,8 @@ import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+from backend.telemetry.spans import trace_fields
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request in hand, set by `backend.web.middleware`."""
 
@@ -33,7 +35,10 @@ def format_exception(error: BaseException) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """`{"time", "level", "logger", "message", "request_id", ...}`, one line whatever is in it."""
+    """`{"time", "level", "logger", "message", "request_id", ...}`, one line whatever is in it.
+
+    Inside a span `trace_id` and `span_id` as well.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -44,6 +49,7 @@ class JsonFormatter(logging.Formatter):
         }
         if current := request_id.get():
             line["request_id"] = current
+        line.update(trace_fields())
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = format_exception(record.exc_info[1])
@@ -85,5 +91,6 @@ def configure_logging(level: str) -> None:
         "openai.agents",
         "asyncio",
         "alembic.runtime.plugins",
+        "urllib3",
     ):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -19,6 +19,7 @@ from openai.types.responses import (
     ResponseUsage,
 )
 
+from backend.agent.seen import SeenModel
 from backend.agent.wire.calls import mend_arguments
 from backend.agent.wire.exchange import KEPT, Exchanges
 from backend.agent.wire.failures import AGAIN, BrokenOff, Failed
@@ -150,12 +151,19 @@ class RunModel(Model):
     It waits for the provider inside `outside()`, where the run's place is free for others, and
     whatever the provider or its client raises comes out as a `ProviderError`. What each answer
     cost is added to `spending`; what the provider wants back with its calls is kept in `run`.
+    `by` says who answers, provider and model, to those who run the service.
     """
 
     def __init__(
-        self, model: Model, outside: Outside, spending: Spending, run: Exchanges | None = None
+        self,
+        model: Model,
+        outside: Outside,
+        spending: Spending,
+        run: Exchanges | None = None,
+        by: tuple[str, str] = ("", ""),
     ) -> None:
         self._model = model
+        self._by = by
         self._outside = outside
         self._spending = spending
         self._run = run or Exchanges()
@@ -170,14 +178,18 @@ class RunModel(Model):
         **kwargs: Any,
     ) -> ModelResponse:
         settings = self._settings(input, model_settings)
-        try:
-            async with self._outside():
-                response = await self._model.get_response(
-                    system_instructions, input, settings, *args, **kwargs
-                )
-            self._take(response.output, response.usage)
-        except Exception as error:
-            raise as_provider_error(error) from error
+        with SeenModel(self._by, self._spending, input) as call:
+            try:
+                async with self._outside():
+                    with call.asking():
+                        response = await self._model.get_response(
+                            system_instructions, input, settings, *args, **kwargs
+                        )
+                    call.over()
+                self._take(response.output, response.usage)
+            except Exception as error:
+                raise as_provider_error(error) from error
+            call.answered(response.output)
         return response
 
     async def stream_response(
@@ -196,18 +208,21 @@ class RunModel(Model):
         settings = self._settings(input, model_settings)
         answer = self._model.stream_response(system_instructions, input, settings, *args, **kwargs)
         completed: ResponseCompletedEvent | None = None
-        try:
-            async with self._outside(), aclosing(_events(answer)) as events:
-                async for event in events:
-                    if isinstance(event, ResponseCompletedEvent):
-                        completed = event
-                    else:
-                        yield event
-            if completed is None:
-                raise ProviderError("bad_answer")
-            self._take(completed.response.output, completed.response.usage)
-        except Exception as error:
-            raise as_provider_error(error) from error
+        with SeenModel(self._by, self._spending, input) as call:
+            try:
+                async with self._outside(), aclosing(_events(answer, call)) as events:
+                    async for event in events:
+                        if isinstance(event, ResponseCompletedEvent):
+                            completed = event
+                        else:
+                            yield event
+                    call.over()
+                if completed is None:
+                    raise ProviderError("bad_answer")
+                self._take(completed.response.output, completed.response.usage)
+            except Exception as error:
+                raise as_provider_error(error) from error
+            call.answered(completed.response.output)
         yield completed
 
     def _settings(self, given: Any, settings: ModelSettings) -> ModelSettings:
@@ -236,7 +251,12 @@ class RunModel(Model):
 
 
 async def _events(
-    answer: AsyncIterator[TResponseStreamEvent],
+    answer: AsyncIterator[TResponseStreamEvent], call: SeenModel
 ) -> AsyncGenerator[TResponseStreamEvent]:
+    with call.asking():  # with the first the request goes out
+        first = await anext(answer, None)
+    if first is None:
+        return
+    yield first
     async for event in answer:
         yield event

@@ -14,6 +14,7 @@ from backend.agent.wire.events import ChatEvents, Event, Events, ResponsesEvents
 from backend.agent.wire.exchange import Exchange, current
 from backend.agent.wire.failures import Failed
 from backend.agent.wire.responses import mend_response
+from backend.telemetry.spans import carrier
 
 TAIL_SECONDS = 1.0
 """How long the end of a stream is waited for once the answer is there.
@@ -28,6 +29,7 @@ class MendingClient(DefaultAsyncHttpxClient):
     """Reads each answer within the exchange that it belongs to."""
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        request.headers.update(carrier())
         response = await super().send(request, **options)
         chat = request.url.path.endswith("/chat/completions")
         if response.status_code >= 400:

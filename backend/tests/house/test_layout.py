@@ -28,6 +28,7 @@ FLOORS = (
         "time_zones",
         "columns",
         "visible",
+        "telemetry",
     ),
     ("database", "postgres", "schemas"),
     ("auth", "identity", "rate_limiter", "limits", "web"),
@@ -36,7 +37,7 @@ FLOORS = (
     ("agent",),
     ("turns", "upkeep"),
     ("routes", "mcp", "page"),
-    ("main", "demo", "erase", "__main__"),
+    ("main", "gauges", "demo", "erase", "__main__"),
     ("tests", "bench", "evals", "examples", "faults"),
 )
 """From the ground up. A module imports from the floors below, and from its own without a circle."""

@@ -1,0 +1,178 @@
+"""OpenTelemetry's SDK, set up as the settings say. Imported only where something is told.
+
+Providers are the app's own and not the process's global ones, so that several apps can live in
+one process. Whatever is sent is sent by threads of the SDK's: a collector that hangs, or is
+gone, holds nobody up, and what it did not take in time is dropped.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import unquote
+from uuid import uuid4
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client import CollectorRegistry, start_http_server
+
+from backend.config import Settings, SettingsError
+from backend.telemetry import figures, spans
+from backend.telemetry.tracing import OtelTracing
+
+STOP_SECONDS = 3.0
+"""How long an end of the app waits for what is still to be sent."""
+_NAME = "todo-chat-backend"
+_DROPS = "opentelemetry.sdk._shared_internal"
+
+
+class Telemetry:
+    """What an app tells of itself, until `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `SettingsError` where the port of the metrics cannot be had."""
+        self.metrics_port: int | None = None
+        """Where metrics are served."""
+        self._held = ExitStack()
+        """What is taken back at once."""
+        self._stops: list[Callable[[], Any]] = []
+        """What sends what is left, and may take its time."""
+        resource = Resource.create(
+            {
+                "service.name": settings.otel_service_name,
+                "service.version": _version(),
+                "service.instance.id": uuid4().hex,
+            }
+        )
+        try:
+            self._measure(settings, resource)
+            self._trace(settings, resource)
+        except BaseException:
+            self._held.close()
+            raise
+
+    def _trace(self, settings: Settings, resource: Resource) -> None:
+        if settings.traces_to is None:
+            return
+        provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(settings.traces_to, headers=_headers(settings))
+        # it says of each span that it is dropped, which costs more than the span
+        logging.getLogger(_DROPS).setLevel(logging.ERROR)
+        processor = BatchSpanProcessor(exporter)
+        self._stops.append(processor.shutdown)
+        tells_texts = settings.otel_instrumentation_genai_capture_message_content
+        tracing = OtelTracing(provider, processor, _NAME, tells_texts=tells_texts)
+        self._held.enter_context(spans.told_to(tracing))
+
+    def _measure(self, settings: Settings, resource: Resource) -> None:
+        readers: list[MetricReader] = []
+        if settings.serves_metrics:
+            registry = CollectorRegistry()
+            readers.append(PrometheusMetricReader(scope_info_enabled=False, registry=registry))
+            self._serve(settings, registry)
+        if settings.metrics_to is not None:
+            exporter = OTLPMetricExporter(settings.metrics_to, headers=_headers(settings))
+            readers.append(PeriodicExportingMetricReader(exporter))
+        if not readers:
+            return
+        provider = MeterProvider(
+            readers,
+            resource=resource,
+            exemplar_filter=AlwaysOffExemplarFilter(),  # each would cost as much as its figure
+            shutdown_on_exit=False,
+        )
+        self._stops.append(provider.shutdown)
+        self._held.enter_context(figures.told_to(_OtelMeter(provider.get_meter(_NAME))))
+
+    def _serve(self, settings: Settings, registry: CollectorRegistry) -> None:
+        host, port = settings.otel_exporter_prometheus_host, settings.otel_exporter_prometheus_port
+        try:
+            server, _ = start_http_server(port, host, registry)
+        except OSError as error:
+            raise SettingsError(
+                f"OTEL_EXPORTER_PROMETHEUS_PORT: cannot listen on {host}, port {port}:"
+                f" {error.strerror}"
+            ) from None
+        self.metrics_port = server.server_port
+        self._held.callback(server.server_close)
+        self._held.callback(server.shutdown)
+
+    async def stop(self) -> None:
+        """Tell nothing more, and send what is left in `STOP_SECONDS` or never."""
+        await _in_thread(self._held.close)
+        sending = [asyncio.ensure_future(_in_thread(stop)) for stop in self._stops]
+        if sending:
+            await asyncio.wait(sending, timeout=STOP_SECONDS)
+
+
+class _OtelMeter:
+    """`backend.telemetry.figures.Meter` of the SDK's."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def counter(self, counter: figures.Counter) -> figures.Add:
+        made = self._meter.create_counter(counter.name, counter.unit, counter.description)
+        add: figures.Add = made.add
+        for labels in counter.known:
+            add(0, labels)
+        return add
+
+    def histogram(self, histogram: figures.Histogram) -> figures.Add:
+        made = self._meter.create_histogram(
+            histogram.name,
+            histogram.unit,
+            histogram.description,
+            explicit_bucket_boundaries_advisory=list(histogram.buckets),
+        )
+        record: figures.Add = made.record
+        return record
+
+    def gauge(self, gauge: figures.Gauge) -> None:
+        def read(_: CallbackOptions) -> Iterator[Observation]:
+            for value, labels in gauge.read():
+                yield Observation(value, labels)
+
+        self._meter.create_observable_gauge(gauge.name, [read], gauge.unit, gauge.description)
+
+
+def _headers(settings: Settings) -> Mapping[str, str] | None:
+    """As the variable writes them: percent-encoded, with commas between."""
+    given = settings.otel_exporter_otlp_headers
+    if given is None:
+        return None
+    pairs = (pair.partition("=") for pair in given.get_secret_value().split(",") if "=" in pair)
+    return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}
+
+
+def _version() -> str:
+    try:
+        return version(_NAME)
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
+
+
+async def _in_thread(work: Callable[[], Any]) -> None:
+    """Wait for `work`, in a thread that holds up no end of the process."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            with suppress(RuntimeError):  # a loop that is closed waits for nothing
+                loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, daemon=True).start()
+    await done.wait()
