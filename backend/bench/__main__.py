@@ -23,6 +23,7 @@ from backend.bench.live import live
 from backend.bench.report import Figure, say_figures, say_machine
 from backend.bench.startup import startup
 from backend.bench.statements import statements
+from backend.bench.telling import telling
 from backend.bench.throughput import history, throughput
 from backend.bench.waits import waits
 
@@ -40,6 +41,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "context": ("What a conversation of 200 turns sends, beside its last 50 messages", context),
     "hostile": ("GET /api/tasks while others do harm", hostile),
     "greedy": ("GET /health while somebody has all done that the limits allow", greedy),
+    "telling": ("CPU of a turn that is told of, over that of one that is not", telling),
     "start": ("Start to the first healthy answer", startup),
 }
 
