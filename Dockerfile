@@ -2,10 +2,10 @@
 # Build: docker build -t todo-chat-backend .
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /srv
-COPY requirements.txt requirements-redis.txt ./
+COPY requirements.txt requirements-redis.txt requirements-otel.txt ./
 RUN python -m venv /opt/service \
     && /opt/service/bin/python -m pip install --no-cache-dir --require-hashes \
-        -r requirements.txt -r requirements-redis.txt
+        -r requirements.txt -r requirements-redis.txt -r requirements-otel.txt
 COPY backend backend
 RUN python -m compileall -q backend
 

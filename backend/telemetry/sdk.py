@@ -47,13 +47,7 @@ class Telemetry:
         """What is taken back at once."""
         self._stops: list[Callable[[], Any]] = []
         """What sends what is left, and may take its time."""
-        resource = Resource.create(
-            {
-                "service.name": settings.otel_service_name,
-                "service.version": _version(),
-                "service.instance.id": uuid4().hex,
-            }
-        )
+        resource = _resource(settings)
         try:
             self._measure(settings, resource)
             self._trace(settings, resource)
@@ -144,6 +138,27 @@ class _OtelMeter:
                 yield Observation(value, labels)
 
         self._meter.create_observable_gauge(gauge.name, [read], gauge.unit, gauge.description)
+
+
+class _Resource(Resource):
+    """One that is hashed once, and not for each span that is sent."""
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def _resource(settings: Settings) -> Resource:
+    told = Resource.create(
+        {
+            "service.name": settings.otel_service_name,
+            "service.version": _version(),
+            "service.instance.id": uuid4().hex,
+        }
+    )
+    return _Resource(told.attributes, told.schema_url)
 
 
 def _headers(settings: Settings) -> Mapping[str, str] | None:

@@ -8,8 +8,11 @@ from typing import Protocol
 
 from backend.telemetry import figures, spans
 
-TEXT_MAX = 2_000
-"""Characters of a round trip's SQL that are told; it has `$1` where values go, never a value."""
+TEXT_MAX = 500
+"""Characters of a round trip's SQL that are told; it has `$1` where values go, never a value.
+
+The whole of it would cost as much again as the span.
+"""
 _WRITES = re.compile(r"(?<!FOR )(?<!DO )\b(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
 _READS = re.compile(r"\b(SELECT)\b.*? FROM (\w+)")
 
