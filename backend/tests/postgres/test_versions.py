@@ -1,4 +1,4 @@
-"""The oldest Postgres that serves, in the C locale: a start, an adoption, and what a person does.
+"""Each Postgres from the oldest that serves, in the C locale: start, adoption, a person's day.
 
 The newest is the embedded one, on which all other tests run.
 """
@@ -15,12 +15,18 @@ from backend.tests.support import better_auth
 from backend.tests.support import earlier_backend as earlier
 from backend.tests.support.adopting import adopt_again, rows_of
 from backend.tests.support.databases import bring_up, execute, scalar, temporary_database
-from backend.tests.support.debian_postgres import debian_postgres
+from backend.tests.support.postgres_versions import VERSIONS, postgres_of
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+async def version(request: pytest.FixtureRequest) -> int:
+    number: int = request.param
+    return number
 
 
 @pytest.fixture(scope="module")
-async def server() -> AsyncIterator[str]:
-    async with debian_postgres() as url:
+async def server(version: int) -> AsyncIterator[str]:
+    async with postgres_of(version) as url:
         yield url
 
 
@@ -30,8 +36,9 @@ async def url(server: str) -> AsyncIterator[str]:
         yield url
 
 
-async def test_it_is_the_oldest_that_serves(url: str) -> None:
-    assert await scalar(url, "SELECT current_setting('server_version_num')::int / 10000") == 15
+async def test_it_is_that_version(url: str, version: int) -> None:
+    running = "SELECT current_setting('server_version_num')::int / 10000"
+    assert await scalar(url, running) == version
 
 
 async def test_a_fresh_database_serves_a_person(url: str, model: ScriptedModel) -> None:

