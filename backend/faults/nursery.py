@@ -1,4 +1,5 @@
-"""A process that has imported the service once and forks a server of it when it is told to.
+"""A process that has imported the service once, and made ready what each server needs, and forks
+a server of it when it is told to.
 
 Each server is `python -m backend` from there on, in a process of its own with an environment
 of its own; what is saved is the imports, several seconds of a processor for each of the
@@ -13,9 +14,11 @@ import signal
 import sys
 from typing import Any
 
-import backend.main  # noqa: F401  # for what it imports
 from backend.__main__ import main
+from backend.agent.context.tokens import tokenizer_of
+from backend.config import Settings
 from backend.faults.broken import BUILDS
+from backend.main import create_app
 
 _CHILD_ENDED = {signal.SIGCHLD}
 _running: set[int] = set()
@@ -46,6 +49,12 @@ def _become_server(order: dict[str, Any]) -> None:
     sys.exit(0)
 
 
+def warm_up() -> None:
+    """Make what each server would make of itself: the routes, and the tables of the tokenizer."""
+    create_app(Settings(_env_file=None))
+    tokenizer_of("gpt-4o").count("")
+
+
 def serve_orders() -> None:
     """Fork a server for each line of stdin, until there are no more."""
     signal.signal(signal.SIGCHLD, _reap)
@@ -64,4 +73,5 @@ def serve_orders() -> None:
 if __name__ == "__main__":
     for build in sys.argv[1:]:
         BUILDS[build]()
+    warm_up()
     serve_orders()

@@ -29,6 +29,7 @@ from backend.tests.support.databases import (
     postgres_url,
     temporary_database,
 )
+from backend.tests.support.servers import forking
 
 __all__ = ["database_url", "make_database", "migrated_template", "postgres_url"]
 
@@ -43,6 +44,13 @@ type Run = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long modules first, so that none of them is what all workers wait for at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def forks() -> AsyncIterator[None]:
+    """Servers in processes of their own are forked, save where their start is looked at."""
+    async with forking():
+        yield
 
 
 @pytest.fixture(scope="session")

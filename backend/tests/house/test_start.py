@@ -35,7 +35,8 @@ START_LIMIT = 60
 def checkout() -> Iterator[Path]:
     """A copy of the code, since the demo's data lies beside it; in a folder with a space."""
     with TemporaryDirectory(prefix="todo chat ") as folder:
-        shutil.copytree(CHECKOUT / "backend", Path(folder, "backend"))
+        without = shutil.ignore_patterns("tests", "__pycache__")
+        shutil.copytree(CHECKOUT / "backend", Path(folder, "backend"), ignore=without)
         shutil.copy(CHECKOUT / "Makefile", folder)
         for name in CHECKOUT.glob("requirements*"):
             shutil.copy(name, folder)

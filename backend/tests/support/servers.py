@@ -5,17 +5,97 @@ import os
 import re
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from asyncio.subprocess import PIPE
+from asyncio.subprocess import Process as Subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import IO
+from tempfile import TemporaryDirectory
+from typing import IO, Protocol
 
 import httpx
 
+from backend.faults.fleet import Nursery, Replica, nursery
+
 START_LIMIT = 60
 """Seconds after which a server that does not say that it serves is given up."""
+
+
+class Process(Protocol):
+    """A process, whoever is its parent."""
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def send_signal(self, signal: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+    async def wait(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A server that a nursery has forked."""
+
+    replica: Replica
+
+    @property
+    def returncode(self) -> int | None:
+        return self.replica.ended.result() if self.replica.ended.done() else None
+
+    def send_signal(self, signal: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.replica.pid, signal)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self.replica.ended)
+
+
+class Forks:
+    """Servers forked from one process that has imported the service, begun with the first."""
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        self._begun: Nursery | None = None
+        self._beginning = asyncio.Lock()
+        self._numbers = count(1)
+
+    async def start(self, environment: Mapping[str, str]) -> Replica:
+        async with self._beginning:
+            if self._begun is None:
+                folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="forks-")))
+                self._begun = await self._stack.enter_async_context(nursery(folder))
+        return await self._begun.start(f"server-{next(self._numbers)}", 0, environment)
+
+    async def end(self) -> None:
+        await self._stack.aclose()
+
+
+_forks: Forks | None = None
+
+
+@asynccontextmanager
+async def forking() -> AsyncIterator[None]:
+    """Save each server of the block its imports, which take longer than all else at a start."""
+    global _forks
+    _forks = Forks()
+    try:
+        yield
+    finally:
+        await _forks.end()
+        _forks = None
 
 
 @dataclass
@@ -70,6 +150,23 @@ async def serving(
         # so that what these processes run counts as covered
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     } | settings
+    if _forks is not None and log is None and cwd is None:
+        replica = await _forks.start(environment)
+        process: Process = Fork(replica)
+        address = replica.address
+    else:
+        process, address = await _spawn(environment, log, cwd)
+    try:
+        yield Server(address, process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _spawn(
+    environment: Mapping[str, str], log: str | None, cwd: Path | None
+) -> tuple[Subprocess, str]:
     with _file(log) as errors:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "backend"),
@@ -80,19 +177,18 @@ async def serving(
         )
     try:
         async with asyncio.timeout(START_LIMIT):
-            address = await _address(process)
-        yield Server(address, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+            return process, await _address(process)
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
 
 
 def _file(log: str | None) -> AbstractContextManager[IO[bytes] | None]:
     return Path(log).open("wb") if log else nullcontext()
 
 
-async def _address(process: Process) -> str:
+async def _address(process: Subprocess) -> str:
     assert process.stdout
     async for line in process.stdout:
         if found := re.match(rb"Serving at (\S+)", line):
