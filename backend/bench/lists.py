@@ -11,7 +11,7 @@ from backend.bench.processes import provider, service
 from backend.bench.report import Figure, bounded
 from backend.config import Settings
 from backend.conversations import listing
-from backend.conversations.messages import read_page
+from backend.conversations.pages import read_page
 from backend.database import Session, create_pool
 from backend.tests.support.plans import Node, nodes, plans, scans
 

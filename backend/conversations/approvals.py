@@ -9,7 +9,13 @@ import json
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
-from backend.conversations.tool_calls import ToolCall, changes, dump_calls, named
+from backend.conversations.tool_calls import (
+    RECORD_MAX_BYTES,
+    ToolCall,
+    changes,
+    dump_calls,
+    named,
+)
 
 
 class Approval(TypedDict):
@@ -149,6 +155,24 @@ def approvals_shown(approvals: Sequence[Approval]) -> list[dict[str, Any]]:
     """What a client is shown of those that are not carried out yet."""
     shown = ("id", "tool", "args", "approved", "reason", "tasks")
     return [{key: each.get(key) for key in shown} for each in approvals if not each["done"]]
+
+
+def dump_replaced(answers: Sequence[dict[str, Any]]) -> str:
+    """The column's text: the newest of the answers, oldest of them first, as many as fit.
+
+    One that is too long by itself is kept without its calls.
+    """
+    kept: list[str] = []
+    left = RECORD_MAX_BYTES
+    for answer in reversed(answers):
+        text = json.dumps(answer, allow_nan=False)
+        if len(text) > left and not kept:
+            text = json.dumps(answer | {"tool_calls": None}, allow_nan=False)
+        left -= len(text)
+        if left < 0:
+            break
+        kept.append(text)
+    return f"[{', '.join(reversed(kept))}]"
 
 
 def load_replaced(stored: str | None) -> list[dict[str, Any]]:

@@ -7,10 +7,12 @@ the page is handed on: whoever reads slowly holds neither a connection nor a tra
 from collections.abc import AsyncIterator
 
 from backend.conversations import transcript
-from backend.conversations.cursors import OLDEST, Position
+from backend.conversations.cursors import OLDEST
 from backend.conversations.listing import StoredConversation
-from backend.conversations.messages import StoredMessage, read_after
+from backend.conversations.messages import StoredMessage
+from backend.conversations.pages import read_after
 from backend.database import Sessions, open_session
+from backend.fair_turns import in_turns
 
 PAGE = 200
 """Messages that are read, and held, at a time."""
@@ -24,11 +26,11 @@ async def read_pages(
     while True:
         async with open_session(sessions) as session:
             page = await read_after(session, conversation_id, PAGE, after)
-        if page:
-            yield page
-        if len(page) < PAGE:
+        if page.messages:
+            yield page.messages
+        if page.next is None:
             return
-        after = Position(page[-1].created_at, page[-1].id)
+        after = page.next
 
 
 async def as_markdown(
@@ -39,5 +41,6 @@ async def as_markdown(
     count = 0
     async for page in read_pages(sessions, conversation.id):
         count += len(page)
-        yield "".join(transcript.entry(message) for message in page)
+        async for entries in in_turns(map(transcript.entry, page)):
+            yield "".join(entries)
     yield transcript.ending(count)

@@ -6,8 +6,9 @@ nothing, shows nothing.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +22,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    tuple_,
 )
 from sqlmodel import SQLModel
 
@@ -31,7 +31,6 @@ from backend.conversations.approvals import (
     load_approvals,
     load_replaced,
 )
-from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
 from backend.conversations.tool_calls import ToolCall, load_calls
 from backend.database import Ahead, Result, Row, Session, execute
 from backend.errors import ConversationNotFound
@@ -80,29 +79,27 @@ def _unless_expired(column: ColumnElement[str], declined: str) -> ColumnElement[
     return case((EXPIRED, path), else_=column).label(column.key)
 
 
-_FIND_CONVERSATION = select(conversations.c.id).where(OWNED)
-_SHOWN_MESSAGES = select(
+FIND_CONVERSATION = select(conversations.c.id).where(OWNED)
+SHOWN_MESSAGES = select(
     messages.c.id,
     messages.c.role,
     _unless_expired(messages.c.content, "content"),
     _unless_expired(messages.c.tool_calls_json, "calls"),
     messages.c.created_at,
     messages.c.undone_at,
-    case((and_(messages.c.status == MessageStatus.WAITING, ~EXPIRED), messages.c.approvals_json)),
+    case(
+        (and_(messages.c.status == MessageStatus.WAITING, ~EXPIRED), messages.c.approvals_json)
+    ).label("asked"),
     messages.c.replaced_json,
     messages.c.stopped_at,
 ).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
-_LATEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
+_COLUMNS = len(SHOWN_MESSAGES.selected_columns)
+LATEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
 _NEWEST = (
-    _SHOWN_MESSAGES.where(messages.c.id < bindparam("before"))
-    .order_by(*_LATEST_FIRST)
+    SHOWN_MESSAGES.where(messages.c.id < bindparam("before"))
+    .order_by(*LATEST_FIRST)
     .limit(bindparam("limit"))
 )
-_PLACE = tuple_(messages.c.created_at, messages.c.id)
-_BEFORE = (
-    _SHOWN_MESSAGES.where(_PLACE < POSITION).order_by(*_LATEST_FIRST).limit(bindparam("limit"))
-)
-_AFTER = _SHOWN_MESSAGES.where(_PLACE > POSITION).order_by(*_PLACE).limit(bindparam("limit"))
 _first = messages.alias("first")
 _began = select(_first.c.created_at).where(_first.c.id == bindparam("since")).scalar_subquery()
 # the instant by itself, so that the index is read no further back than that
@@ -126,35 +123,50 @@ _NEWEST_OF_CONTEXT = _NEWEST.where(
 _ID = re.compile(r"[0-9]{1,19}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredMessage:
-    """A message as its reader sees it: a failed one already holds its honest sentence."""
+    """A message as its reader sees it: a failed one already holds its honest sentence.
+
+    What stands as JSON in its row is read when it is asked for, since that may take long.
+    """
 
     id: int
     role: str
     content: str
-    tool_calls: list[ToolCall]
+    recorded: list[ToolCall] | str | None
+    """Its calls, or their JSON."""
     created_at: datetime
     undone_at: datetime | None = None
-    approvals: list[dict[str, Any]] = field(default_factory=list)
-    """The calls that wait for the person, as a client is shown them."""
-    replaced: list[dict[str, Any]] = field(default_factory=list)
-    """The answers that stood here before it was asked for again, as a client is shown them."""
+    asked: str | None = None
+    """The JSON of its approvals."""
+    replaced_json: str | None = None
     stopped_at: datetime | None = None
+
+    @cached_property
+    def tool_calls(self) -> list[ToolCall]:
+        return self.recorded if isinstance(self.recorded, list) else load_calls(self.recorded)
+
+    @cached_property
+    def approvals(self) -> list[dict[str, Any]]:
+        """The calls that wait for the person, as a client is shown them."""
+        return approvals_shown(load_approvals(self.asked)) if self.asked else []
+
+    @cached_property
+    def replaced(self) -> list[dict[str, Any]]:
+        """The answers that stood here before it was asked for again, as a client is shown them."""
+        return load_replaced(self.replaced_json) if self.replaced_json else []
+
+    @property
+    def bytes(self) -> int:
+        """Of the JSON in its row."""
+        texts = (self.recorded, self.asked, self.replaced_json)
+        return sum(len(text) for text in texts if isinstance(text, str))
 
     @property
     def said(self) -> list[str | None] | None:
         """What was said before each call; None where nothing was before any."""
         said = [call.get("said") for call in self.tool_calls]
         return said if any(said) else None
-
-
-@dataclass(frozen=True, slots=True)
-class MessagePage:
-    """Some messages of a conversation, oldest first, and where older ones end, if there are."""
-
-    messages: list[StoredMessage]
-    next: Position | None
 
 
 def read_id(text: str) -> int | None:
@@ -175,19 +187,8 @@ def conversation_number(text: str) -> int:
     return number
 
 
-def _stored(row: Row) -> StoredMessage:
-    id_, role, content, calls, created_at, undone_at, approvals, replaced, stopped_at = row
-    return StoredMessage(
-        id_,
-        role,
-        content,
-        load_calls(calls),
-        created_at,
-        undone_at,
-        approvals_shown(load_approvals(approvals)) if approvals else [],
-        load_replaced(replaced) if replaced else [],
-        stopped_at,
-    )
+def stored(row: Row) -> StoredMessage:
+    return StoredMessage(*row[:_COLUMNS])
 
 
 async def read_messages(
@@ -204,7 +205,7 @@ async def read_messages(
     """
     values = {"conversation": conversation_id, "limit": limit, "before": before, "since": since}
     rows = await execute(session, _NEWEST if since is None else _NEWEST_SINCE, values)
-    return [_stored(row) for row in reversed(rows.all())]
+    return [stored(row) for row in reversed(rows.all())]
 
 
 def read_context_ahead(session: Session, conversation_id: int, limit: int) -> Ahead:
@@ -218,15 +219,7 @@ def read_context_ahead(session: Session, conversation_id: int, limit: int) -> Ah
 
 def stored_before(result: Result, message_id: int) -> list[StoredMessage]:
     """The messages with an id below `message_id`, oldest first."""
-    return [_stored(row) for row in reversed(result.all()) if row.id < message_id]
-
-
-async def read_after(
-    session: Session, conversation_id: int, limit: int, after: Position
-) -> list[StoredMessage]:
-    """The oldest `limit` messages behind a position, oldest first."""
-    values = position_values(after) | {"conversation": conversation_id, "limit": limit}
-    return [_stored(row) for row in await execute(session, _AFTER, values)]
+    return [stored(row) for row in reversed(result.all()) if row.id < message_id]
 
 
 async def find_conversation(session: Session, user_id: str, conversation_id: str) -> int:
@@ -236,37 +229,7 @@ async def find_conversation(session: Session, user_id: str, conversation_id: str
         ConversationNotFound: not there, deleted, someone else's, or no id at all.
     """
     number = conversation_number(conversation_id)
-    found = await execute(session, _FIND_CONVERSATION, {"conversation": number, "owner": user_id})
+    found = await execute(session, FIND_CONVERSATION, {"conversation": number, "owner": user_id})
     if found.one_or_none() is None:
         raise ConversationNotFound
     return number
-
-
-async def read_history(
-    session: Session, user_id: str, conversation_id: str, *, limit: int, before: Position
-) -> tuple[int, MessagePage]:
-    """The number of one of this user's conversations, and the newest messages before a position.
-
-    `conversation_id` is whatever the client kept: an id of any shape that is not one of this
-    user's conversations is not found.
-
-    Raises:
-        ConversationNotFound: not there, deleted, someone else's, or no id at all.
-    """
-    number = conversation_number(conversation_id)
-    finding = session.ahead(_FIND_CONVERSATION, {"conversation": number, "owner": user_id})
-    page = await read_page(session, number, limit=limit, before=before)
-    if (await finding).one_or_none() is None:
-        raise ConversationNotFound
-    return number, page
-
-
-async def read_page(
-    session: Session, conversation_id: int, *, limit: int, before: Position = NEWEST
-) -> MessagePage:
-    """The newest `limit` messages before a position."""
-    values = position_values(before) | {"conversation": conversation_id, "limit": limit + 1}
-    rows = (await execute(session, _BEFORE, values)).all()
-    shown = [_stored(row) for row in reversed(rows[:limit])]
-    older = Position(shown[0].created_at, shown[0].id) if len(rows) > limit else None
-    return MessagePage(shown, older)

@@ -9,6 +9,7 @@ column (an earlier backend's, or damage) is read as far as it makes sense and ne
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -60,6 +61,10 @@ _VERBS = {
 }
 
 
+_ESCAPED = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
+"""How NUL and half a character look in JSON, and a whole character beyond the first plane."""
+
+
 def strip_unstorable(text: str) -> str:
     """A model's text without what Postgres cannot store: NUL, and lone surrogates."""
     return text.replace("\x00", "").encode(errors="replace").decode()
@@ -86,6 +91,15 @@ def without_unstorable(value: Any, depth: int = DEPTH_MAX) -> Any:
     return value
 
 
+def _check_depth(value: dict[str, Any] | list[Any], depth: int = DEPTH_MAX) -> None:
+    """Raise `RecursionError` for JSON that is nested more than `depth` deep."""
+    if depth < 0:
+        raise RecursionError
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, dict | list):
+            _check_depth(each, depth - 1)
+
+
 def dump_calls(calls: list[ToolCall]) -> str | None:
     """The column's text; None, not `[]`, where no tool was called."""
     return json.dumps(calls, allow_nan=False) if calls else None
@@ -94,10 +108,13 @@ def dump_calls(calls: list[ToolCall]) -> str | None:
 def load_calls(stored: str | None) -> list[ToolCall]:
     """The calls in a stored text; what is not a call is left out."""
     try:
-        entries = without_unstorable(json.loads(stored or "[]"))
+        entries = json.loads(stored or "[]")
+        if not isinstance(entries, list):
+            return []
+        _check_depth(entries)
+        if stored and _ESCAPED.search(stored):
+            entries = without_unstorable(entries)
     except (ValueError, RecursionError):
-        return []
-    if not isinstance(entries, list):
         return []
     return [
         _call(entry)

@@ -4,11 +4,10 @@ What it had changed is taken back in the transaction that begins the new attempt
 rows. What it had said and done stands beside the new answer from then on.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from backend.conversations.approvals import load_replaced
+from backend.conversations.approvals import dump_replaced, load_replaced
 from backend.conversations.messages import read_id
 from backend.conversations.tool_calls import (
     as_shown,
@@ -115,7 +114,7 @@ async def _begin_anew(
         row.attempt,
         history_limit=history_limit,
         statement=statements.ANEW,
-        replaced=json.dumps([*load_replaced(row.replaced_json), _replaced(row)], allow_nan=False),
+        replaced=dump_replaced([*load_replaced(row.replaced_json), _replaced(row)]),
         key=keyed.key if keyed else row.idempotency_key,
         hash=keyed.hash if keyed else row.request_hash,
     )

@@ -21,7 +21,6 @@ from sqlalchemy import BigInteger, Update, and_, any_, bindparam, case, func, se
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
-from backend.conversations.approvals import load_replaced
 from backend.conversations.messages import DEAD, StoredMessage, conversations, messages, read_id
 from backend.conversations.tool_calls import (
     ToolCall,
@@ -191,10 +190,10 @@ async def undo_message(session: Session, user_id: str, message_id: str) -> Store
         message.id,
         message.role,
         row.content,
-        load_calls(row.tool_calls_json),
+        row.tool_calls_json,
         message.created_at,
         row.undone_at,
-        replaced=load_replaced(row.replaced_json),
+        replaced_json=row.replaced_json,
         stopped_at=row.stopped_at,
     )
 

@@ -1,12 +1,13 @@
 """Conversations as things a person keeps: listed, opened, named, put away, deleted, exported."""
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 
 from backend.auth import CurrentUser, SignedInRoute
-from backend.conversations import lifecycle, listing, messages
+from backend.conversations import lifecycle, listing, pages
 from backend.database import SessionDep, SessionsDep, open_session
 from backend.journal.usage import ask_usage_of
 from backend.rate_limiter import rate_limit
@@ -17,13 +18,15 @@ from backend.routes.cursors import (
     conversations_cursor,
     messages_cursor,
 )
-from backend.routes.export import ExportFormat, download
+from backend.routes.export import ExportFormat, download, message_json
+from backend.routes.long_lists import LONG_BYTES, listed
 from backend.routes.provider_choice import SettingsBody, chosen, shown
 from backend.routes.runtime import RuntimeDep
 from backend.schemas.conversations import (
     ConversationDetail,
     ConversationList,
     ConversationResponse,
+    ConversationUsage,
 )
 from backend.schemas.fields import SearchText
 from backend.schemas.messages import MessageResponse
@@ -92,6 +95,7 @@ async def create_conversation(
 
 @router.get(
     "/{conversation_id}",
+    response_model=ConversationDetail,
     responses=HISTORY_ERRORS,
     summary="Open a conversation with its newest messages",
 )
@@ -103,19 +107,16 @@ async def read_conversation(
     session: SessionDep,
     runtime: RuntimeDep,
     limit: Limit = 50,
-) -> ConversationDetail:
+) -> Response:
     """`next` is where the older messages go on, for `before` of the messages route."""
     stored = await listing.get_conversation(session, user_id, conversation_id)
     used = ask_usage_of(session, stored.id)
-    page = await messages.read_page(session, stored.id, limit=limit)
-    return ConversationDetail.model_validate(
-        shown(runtime.providers, stored).model_dump()
-        | {
-            "usage": (await used).one(),
-            "messages": [MessageResponse.model_validate(message) for message in page.messages],
-            "next": messages_cursor(stored.id, page.next),
-        }
-    )
+    page = await pages.read_page(session, stored.id, limit=limit)
+    fields = shown(runtime.providers, stored).model_dump(mode="json")
+    fields["usage"] = ConversationUsage.model_validate((await used).one()).model_dump(mode="json")
+    head = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).removesuffix("}")
+    cursor = json.dumps(messages_cursor(stored.id, page.next))
+    return _messages_shown(page, head + ',"messages":', f',"next":{cursor}}}')
 
 
 @router.patch("/{conversation_id}", responses=HISTORY_ERRORS, summary="Change the fields sent")
@@ -200,30 +201,37 @@ async def unarchive_conversation(
 
 @router.get(
     "/{conversation_id}/messages",
+    response_model=list[MessageResponse],
     responses=HISTORY_ERRORS | HISTORY_LINKS,
     summary="Read the newest messages of a conversation, oldest first",
 )
 @rate_limit("history")
 async def list_messages(
     request: Request,
-    response: Response,
     conversation_id: str,
     user_id: CurrentUser,
     session: SessionDep,
     before: BeforeMessage,
     limit: Limit = 50,
-) -> list[MessageResponse]:
-    """The newest `limit` messages; an id of any shape that is not the caller's is a 404.
+) -> Response:
+    """The newest `limit` messages, fewer where they are long.
 
-    Where there are older ones, `Link` with `rel="next"` names their page.
+    An id of any shape that is not the caller's is a 404. Where there are older ones, `Link` with
+    `rel="next"` names their page.
     """
-    number, page = await messages.read_history(
+    number, page = await pages.read_history(
         session, user_id, conversation_id, limit=limit, before=before
     )
+    answer = _messages_shown(page)
     if cursor := messages_cursor(number, page.next):
         older = f"{request.url.path}?limit={limit}&before={cursor}"
-        response.headers["Link"] = f'<{older}>; rel="next"'
-    return [MessageResponse.model_validate(message) for message in page.messages]
+        answer.headers["Link"] = f'<{older}>; rel="next"'
+    return answer
+
+
+def _messages_shown(page: pages.MessagePage, head: str = "", tail: str = "") -> Response:
+    shown = map(message_json, page.messages)
+    return listed(shown, long=page.bytes > LONG_BYTES, head=head, tail=tail)
 
 
 @router.get(

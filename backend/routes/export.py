@@ -11,7 +11,9 @@ from fastapi.responses import StreamingResponse
 
 from backend.conversations.export import as_markdown, read_pages
 from backend.conversations.listing import StoredConversation
+from backend.conversations.messages import StoredMessage
 from backend.database import Sessions
+from backend.fair_turns import in_turns
 from backend.schemas.conversations import ConversationResponse
 from backend.schemas.messages import MessageResponse
 
@@ -44,7 +46,12 @@ async def as_json(sessions: Sessions, shown: ConversationResponse) -> AsyncItera
     yield shown.model_dump_json().removesuffix("}") + ',"messages":['
     between = ""
     async for page in read_pages(sessions, shown.id):
-        messages = (MessageResponse.model_validate(message) for message in page)
-        yield between + ",".join(message.model_dump_json() for message in messages)
-        between = ","
+        async for messages in in_turns(map(message_json, page)):
+            yield between + ",".join(messages)
+            between = ","
     yield "]}"
+
+
+def message_json(message: StoredMessage) -> str:
+    """A message as the history shows it."""
+    return MessageResponse.model_validate(message).model_dump_json()

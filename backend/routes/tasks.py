@@ -1,14 +1,12 @@
 """The tasks REST API, used by the same UI as the chat."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import batched
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
-from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter
 
 from backend.auth import CurrentUser, SignedInRoute
@@ -16,6 +14,7 @@ from backend.database import SessionDep
 from backend.rate_limiter import rate_limit
 from backend.routes.cursors import BeforeTask, TaskOrder, tasks_cursor
 from backend.routes.headers import TimeZone
+from backend.routes.long_lists import listed
 from backend.routes.task_filters import Filter
 from backend.schemas.fields import SearchText
 from backend.schemas.tasks import TaskList, TaskResponse
@@ -32,9 +31,8 @@ Wanted = Annotated[
     SearchText, Query(description="Words, each looked for as it stands; % and _ are letters.")
 ]
 Limit = Annotated[int, Query(ge=1, le=LISTED_MAX, description="Tasks of a page at the most.")]
-_JSON = "application/json"
 _WRITTEN_AT_ONCE = 50
-"""Tasks that are made into JSON before others have their turn."""
+"""Tasks that are made into JSON before it is looked whether it is others' turn."""
 _TASKS: TypeAdapter[list[TaskResponse]] = TypeAdapter(list[TaskResponse])
 
 
@@ -46,34 +44,20 @@ def shown_task(task: StoredTask, zone: str | None) -> TaskResponse:
 def _answer(request: Request, page: TaskPage, sort: Sort, zone: str | None) -> Response:
     """A `TaskList`, with the next page as `Link`; a long one is written as it is sent."""
     cursor = tasks_cursor(sort, page.next)
-    frame = TaskList(tasks=[], total=page.total, next=cursor).model_dump_json().encode()
-    body = _written(page.tasks, zone, *frame.split(b"[]", 1))
-    if len(page.tasks) > _WRITTEN_AT_ONCE:
-        answer: Response = StreamingResponse(_in_turns(body), media_type=_JSON)
-    else:
-        answer = Response(b"".join(body), media_type=_JSON)
+    frame = TaskList(tasks=[], total=page.total, next=cursor).model_dump_json()
+    head, tail = frame.split("[]", 1)
+    long = len(page.tasks) > _WRITTEN_AT_ONCE
+    answer = listed(_written(page.tasks, zone), long=long, head=head, tail=tail)
     if cursor:
         query = dict(request.query_params) | {"before": cursor}
         answer.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
     return answer
 
 
-def _written(
-    listed: Sequence[StoredTask], zone: str | None, head: bytes, tail: bytes
-) -> Iterator[bytes]:
-    """The JSON of a list of tasks between `head` and `tail`, some at a time."""
-    between = head + b"["
-    for some in batched(listed, _WRITTEN_AT_ONCE, strict=False):
-        yield between + _TASKS.dump_json([shown_task(task, zone) for task in some])[1:-1]
-        between = b","
-    yield (b"" if listed else between) + b"]" + tail
-
-
-async def _in_turns(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """`parts`, between which other requests have their turn."""
-    for part in parts:
-        yield part
-        await asyncio.sleep(0)
+def _written(tasks: Sequence[StoredTask], zone: str | None) -> Iterator[str]:
+    """The JSON of some tasks at a time, without the brackets around them."""
+    for some in batched(tasks, _WRITTEN_AT_ONCE, strict=False):
+        yield _TASKS.dump_json([shown_task(task, zone) for task in some])[1:-1].decode()
 
 
 @router.get(

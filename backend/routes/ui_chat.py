@@ -26,6 +26,7 @@ from backend.routes.answering import AnswerRoute, ClientDep
 from backend.routes.chat import Key, StopBody
 from backend.routes.event_stream import follow_turn, show
 from backend.routes.headers import TimeZone
+from backend.routes.long_lists import LONG_BYTES, listed
 from backend.routes.runtime import RuntimeDep
 from backend.routes.ui_body import MESSAGE_BODY, MessageBody
 from backend.schemas.fields import iso_utc
@@ -235,7 +236,12 @@ async def no_method_of_stop() -> None:
     raise HTTPException(405)
 
 
-@router.get("/{chat_id:path}", responses=HISTORY_ERRORS, summary="Read a chat as useChat holds it")
+@router.get(
+    "/{chat_id:path}",
+    response_model=list[UiMessage],
+    responses=HISTORY_ERRORS,
+    summary="Read a chat as useChat holds it",
+)
 @rate_limit("history")
 async def read_ui_chat(
     request: Request,
@@ -243,12 +249,14 @@ async def read_ui_chat(
     user_id: CurrentUser,
     runtime: RuntimeDep,
     limit: Limit = 50,
-) -> list[UiMessage]:
-    """The newest `limit` messages, oldest first, ready for `useChat({messages})`."""
+) -> Response:
+    """The newest `limit` messages, fewer where they are long, for `useChat({messages})`."""
     chat = await _chat(runtime, user_id, chat_id)
     async with runtime.autocommit() as session:
         messages = await newest_messages(session, chat.conversation_id, limit)
-    return [_shown(chat.conversation_id, message) for message in messages]
+    shown = (_shown(chat.conversation_id, each).model_dump_json() for each in messages)
+    long = sum(len(each.recorded or "") for each in messages) > LONG_BYTES
+    return listed(shown, long=long)
 
 
 async def _chat(runtime: Runtime, user_id: str, chat_id: str) -> Chat:

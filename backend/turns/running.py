@@ -107,7 +107,7 @@ async def _run(
     if outside:
         budget = budget.less(outside.offer.size)
     messages = runtime.settings.history_limit
-    context = build_context(turn, day, request.text, budget, messages)
+    context = await build_context(turn, day, request.text, budget, messages)
     done = len(turn.calls), len(turn.earlier)
     try:
         answer = await _attempt(runtime, place, user_id, run, context, outside, end)
@@ -115,7 +115,9 @@ async def _run(
     except ProviderError as error:
         if error.reason != TOO_LONG:
             raise
-        context = build_context(turn, day, request.text, budget.halved(context.items), messages)
+        context = await build_context(
+            turn, day, request.text, budget.halved(context.items), messages
+        )
         if done != (len(turn.calls), len(turn.earlier)):
             runtime.afterwork.shorten(turn, context)
             raise

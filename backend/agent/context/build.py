@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.agent.context.budget import Budget
-from backend.agent.context.history import STEP, Items, PastTurn, call_items, first_kept, past_turns
+from backend.agent.context.history import (
+    STEP,
+    Items,
+    PastTurn,
+    call_items,
+    count_ahead,
+    first_kept,
+    past_turns,
+)
 from backend.agent.context.tokens import at_most
 from backend.agent.context.truncate import shown
 from backend.journal.turns import Turn
@@ -68,14 +76,17 @@ class Context:
         return [_shorten(item, self.budget, divisor) for item in items]
 
 
-def build_context(turn: Turn, day: str, text: str, budget: Budget, history_limit: int) -> Context:
+async def build_context(
+    turn: Turn, day: str, text: str, budget: Budget, history_limit: int
+) -> Context:
     """The context of a run that answers `text`; `day` is the day's context.
 
     `history_limit` counts messages, the new one with them. Behind the message stand the calls
     of earlier attempts at this turn, as if this run had made them, so the model goes on from
     there.
     """
-    read = past_turns(turn.history, budget)
+    read = await past_turns(turn.history, budget)
+    await count_ahead(read, budget)
     start = first_kept(read, history_limit - 1, budget)
     now: Items = [{"role": "user", "content": day}, {"role": "user", "content": text}]
     now += call_items(turn.message_id, turn.calls)  # whole: `fit` cuts them, if need be further

@@ -17,6 +17,7 @@ from backend.agent.context.truncate import shown
 from backend.agent.wire.exchange import KEPT, nine
 from backend.conversations.messages import StoredMessage
 from backend.conversations.tool_calls import ToolCall, changes_outside
+from backend.fair_turns import all_in_turns
 from backend.models import Role
 
 type Items = list[TResponseInputItem]
@@ -39,7 +40,7 @@ class PastTurn:
     """A bound on the tokens of the items."""
 
 
-def past_turns(history: Sequence[StoredMessage], budget: Budget) -> list[PastTurn]:
+async def past_turns(history: Sequence[StoredMessage], budget: Budget) -> list[PastTurn]:
     """The turns in `history`, oldest first.
 
     What comes before the first message of the person is the rest of a turn that was cut, and a
@@ -51,7 +52,18 @@ def past_turns(history: Sequence[StoredMessage], budget: Budget) -> list[PastTur
             turns.append([message])
         elif turns and message.role == Role.ASSISTANT:
             turns[-1].append(message)
-    return [past_turn(messages, budget) for messages in turns]
+    return await all_in_turns(past_turn(messages, budget) for messages in turns)
+
+
+async def count_ahead(turns: Sequence[PastTurn], budget: Budget) -> None:
+    """Count what `first_kept` will want to know, which is remembered, without holding up others."""
+    if _are_counted(turns, budget):
+        await all_in_turns(budget.tokenizer.count_items(turn.items) for turn in turns)
+
+
+def _are_counted(turns: Sequence[PastTurn], budget: Budget) -> bool:
+    """Whether their bytes alone leave open how many of them fit."""
+    return sum(turn.bytes for turn in turns) > STEP * budget.history_at_least
 
 
 def undone_word(message: StoredMessage) -> str:
@@ -111,7 +123,7 @@ def first_kept(turns: Sequence[PastTurn], messages: int, budget: Budget) -> int:
     sizes = [turn.bytes for turn in turns]
     if sum(counts) <= messages and sum(sizes) <= budget.history_at_least:
         return 0
-    if sum(sizes) > STEP * budget.history_at_least:
+    if _are_counted(turns, budget):
         sizes = [budget.tokenizer.count_items(turn.items) for turn in turns]
     return _walk(counts, sizes, messages, budget.history)
 

@@ -64,7 +64,9 @@ async def test_an_empty_conversation_is_made_of_nothing(alice: httpx.AsyncClient
         "origin": None,
         "project_id": None,
     }
-    assert await opened(alice, made["id"]) == {**made, "messages": [], "next": None}
+    spent = ("input_tokens", "cached_tokens", "output_tokens", "cost_usd")
+    nothing: dict[str, object] = {"messages": [], "next": None, "usage": dict.fromkeys(spent)}
+    assert await opened(alice, made["id"]) == made | nothing
 
 
 async def test_a_title_is_trimmed_and_a_provider_and_model_are_kept(

@@ -2,7 +2,7 @@
 
 import json
 from base64 import urlsafe_b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from random import Random
 
 import httpx
@@ -28,7 +28,8 @@ FORGED = st.lists(
 @given(LISTS, POSITIONS)
 def test_a_cursor_is_read_as_the_position_it_was_written_for(listed: str, at: Position) -> None:
     cursor = write_cursor(listed, at)
-    assert read_cursor(listed, cursor) == at
+    # an hour that the clocks repeat is equal to no time of another zone
+    assert read_cursor(listed, cursor) == at._replace(at=at.at.astimezone(UTC))
     assert len(cursor) <= CURSOR_MAX
 
 

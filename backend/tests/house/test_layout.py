@@ -29,6 +29,7 @@ FLOORS = (
         "columns",
         "visible",
         "telemetry",
+        "fair_turns",
     ),
     ("database", "postgres", "schemas"),
     ("auth", "identity", "rate_limiter", "limits", "web"),
@@ -42,10 +43,11 @@ FLOORS = (
 )
 """From the ground up. A module imports from the floors below, and from its own without a circle."""
 
+ROOMS = [room for room in BACKEND.iterdir() if room.is_dir() and room.name != "tests"]
 MODULES = {
     ".".join(path.relative_to(BACKEND).with_suffix("").parts): path
-    for path in sorted(BACKEND.rglob("*.py"))
-    if path.name != "__init__.py" and "tests" not in path.parts
+    for path in sorted(chain(BACKEND.glob("*.py"), *(room.rglob("*.py") for room in ROOMS)))
+    if path.name != "__init__.py"
 }
 
 
