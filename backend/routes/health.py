@@ -8,7 +8,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from backend.database import Pool, is_ready
+from backend.database import READY_S, Pool, is_ready
 from backend.errors import DatabaseUnavailable, Stopping
 from backend.web.openapi import HEALTH_ERRORS, READY_ERRORS
 
@@ -26,16 +26,24 @@ class Readiness:
     """The last look at the database, for all who ask while it is fresh; `app.state.readiness`."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
         self._looked = -math.inf
         self._ready = False
+        self._looking: asyncio.Task[None] | None = None
 
     async def look(self, pool: Pool) -> bool:
-        async with self._lock:
-            if time.monotonic() - self._looked >= LOOK_EVERY_S:
-                self._ready = await is_ready(pool)
-                self._looked = time.monotonic()
-        return self._ready
+        """Whether it was ready, or is within `READY_S`, whoever else asks or leaves meanwhile."""
+        if time.monotonic() - self._looked < LOOK_EVERY_S:
+            return self._ready
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(pool))
+        looking = self._looking
+        await asyncio.wait({looking}, timeout=READY_S)
+        return looking.done() and self._ready
+
+    async def _look(self, pool: Pool) -> None:
+        self._ready = False
+        self._ready = await is_ready(pool)
+        self._looked = time.monotonic()
 
 
 @router.head("/health", include_in_schema=False)

@@ -18,6 +18,8 @@ from backend.tests.support.cluster import find_haproxy
 from backend.tests.support.documented import ROOT
 
 DEPLOY = ROOT / "backend" / "deploy"
+KUBERNETES_WAITS = 30
+"""Seconds, unless a pod says otherwise."""
 KUBERNETES = DEPLOY / "kubernetes"
 MANIFESTS = [path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml"]
 PROGRAMS = Path(sys.executable).parent
@@ -118,6 +120,11 @@ def test_a_pod_writes_nothing_and_may_nothing() -> None:
         "DATABASE_URL",
         "OPENAI_API_KEY",
     }
+
+
+def test_a_stop_is_over_before_kubernetes_kills_where_nothing_is_said_of_it() -> None:
+    default = Settings(_env_file=None)
+    assert default.drain_seconds + default.shutdown_seconds < KUBERNETES_WAITS
 
 
 def graces() -> Iterator[tuple[str, float, float]]:

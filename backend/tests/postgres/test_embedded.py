@@ -208,6 +208,24 @@ def test_data_that_postgres_cannot_read_is_told_in_one_line(
 
 
 @needs_root
+def test_under_root_each_folder_that_is_opened_is_told_once_with_the_way_back(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outer, inner, open_ = folder / "outer", folder / "outer" / "inner", folder / "outer" / "open"
+    for path, mode in ((outer, 0o700), (inner, 0o750), (open_, 0o755)):
+        path.mkdir(mode=mode)
+    for place in (inner, open_, inner):
+        with start_embedded(place / "postgres", durable=False):
+            pass
+    told = [line for line in caplog.messages if str(outer) in line]
+    assert [line.partition(":")[0] for line in told] == [str(inner), str(outer)]
+    assert all("chmod o-x" in line and "\n" not in line for line in told)
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (outer, inner, open_)] == [
+        *(0o701, 0o751, 0o755)
+    ]
+
+
+@needs_root
 def test_under_root_closed_parents_are_opened_to_pass_and_no_further(folder: Path) -> None:
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
