@@ -10,7 +10,7 @@ import pytest
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
 
-from backend.database import create_pool
+from backend.database import VERSION_TABLE, create_pool
 from backend.main import create_app
 from backend.tests.conftest import Run, make_settings
 from backend.tests.support.databases import statements_sent
@@ -159,8 +159,9 @@ async def test_the_database_is_looked_at_once_however_many_ask_whether_it_is_rea
     with statements_sent() as statements:
         answers = await asyncio.gather(*(client.get("/ready") for _ in range(50)))
         answers += [await client.head("/ready") for _ in range(50)]
+    looks = [each for each in statements if VERSION_TABLE in each]
     assert {answer.status_code for answer in answers} == {200}
-    assert len(statements) <= 1 + int(max(answer.elapsed.total_seconds() for answer in answers))
+    assert len(looks) <= 1 + int(max(answer.elapsed.total_seconds() for answer in answers))
 
 
 @pytest.mark.parametrize(
