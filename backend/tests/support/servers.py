@@ -165,7 +165,7 @@ async def serving(
 
 
 async def _spawn(
-    environment: Mapping[str, str], log: str | None, cwd: Path | None
+    environment: Mapping[str, str], log: str | None, cwd: str | None
 ) -> tuple[Subprocess, str]:
     with _file(log) as errors:
         process = await asyncio.create_subprocess_exec(
