@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from math import inf
 
-from backend.faults.client import Attempt, Sent
 from backend.faults.model import TOOLS
 from backend.faults.scenario import Scenario, Verb
+from backend.faults.sendings import Attempt, Sent
 from backend.faults.tables import Tables, Turn, shown
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from backend.faults.answers import answer_breaches
-from backend.faults.client import Sent
 from backend.faults.scenario import TAG, Scenario
+from backend.faults.sendings import Sent
 from backend.faults.sights import sight_breaches
 from backend.faults.tables import Tables, shown
 

@@ -4,7 +4,6 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 from random import Random
 from time import perf_counter, time
 from typing import Any
@@ -14,6 +13,7 @@ import httpx
 from backend.faults.fleet import Replica
 from backend.faults.injections import Faults
 from backend.faults.scenario import Message, Scenario
+from backend.faults.sendings import Attempt, Sent
 from backend.faults.stage import Stage
 from backend.faults.streams import Seen, view
 
@@ -27,56 +27,6 @@ PAUSE = 0.25
 
 class NeverAnswered(Exception):
     """Nobody answered a request, however often it was made."""
-
-
-@dataclass
-class Attempt:
-    """One sending of a message: the answer, or no status where the connection was lost."""
-
-    replica: str
-    round: int = 0
-    """Those of one round are sent at once."""
-    sent: float = inf
-    """When all of it was written to a connection, in seconds since 1970."""
-    heard: float = inf
-    """When its answer had come."""
-    seconds: float = 0.0
-    status: int | None = None
-    body: Any = None
-    left: float = 0.0
-    """When the client had hung up; 0 where it did not."""
-    late: bool = False
-    """Nothing came within `PATIENCE`."""
-    replayed: bool = False
-    seen: Seen | None = None
-    """What came, where the answer is a stream."""
-
-    @property
-    def details(self) -> dict[str, Any]:
-        """What a failure says was done; empty where the turn had not begun."""
-        if self.status is None or self.status < 400:
-            return {}
-        found = self.body["error"]["details"]
-        return found if isinstance(found, dict) else {}
-
-
-@dataclass
-class Sent:
-    """A message and all that became of sending it."""
-
-    message: Message
-    key: str | None
-    body: dict[str, Any]
-    attempts: list[Attempt] = field(default_factory=list)
-    views: list[Seen] = field(default_factory=list)
-    """What others saw of it who looked at its stream."""
-    stops: list[Any] = field(default_factory=list)
-    """What was said to those who stopped it."""
-
-    @property
-    def answered(self) -> Attempt | None:
-        """The first attempt that came to an answer; after one the message is not sent again."""
-        return next((each for each in self.attempts if each.status == 200), None)
 
 
 @dataclass
@@ -202,10 +152,46 @@ class Client:
             json={"id": self.chat, "message": message, "trigger": "submit-message"},
             headers=self.headers,
         )
-        status, said = attempt.seen.as_answer()
-        while status == 200 and said.get("approvals"):
-            status, said = await self._approve(sent, attempt, said)
-        attempt.status, attempt.body = status, said
+        seen = attempt.seen
+        while seen.end == "finish" and seen.pending:
+            seen = await self._approve_streamed(sent, attempt, seen)
+        attempt.status, attempt.body = seen.as_answer()
+
+    async def _approve_streamed(self, sent: Sent, attempt: Attempt, asked: Seen) -> Seen:
+        """Approve all that is asked as `useChat` does, several times at once perhaps."""
+        parts = [
+            {
+                "type": "tool-any",
+                "toolCallId": each["call"],
+                "state": "approval-responded",
+                "approval": {"id": each["id"], "approved": True},
+            }
+            for each in asked.pending
+        ]
+        message = {"id": str(asked.message_id), "role": "assistant", "parts": parts}
+        posted = [
+            await self._choose(f"{parts} {number}", number)
+            for number in range(self.scenario.resends)
+        ]
+        more = [Seen(each.name, known=asked.whole) for each in posted]
+        sent.views += more
+        lost = await asyncio.gather(
+            *(
+                view(
+                    self.http,
+                    "POST",
+                    seen,
+                    f"{replica.address}/api/ui/chat",
+                    json={"id": self.chat, "message": message, "trigger": "submit-message"},
+                    headers=self.headers,
+                )
+                for replica, seen in zip(posted, more, strict=True)
+            ),
+            return_exceptions=True,
+        )
+        self._say(sent.message, attempt, f"approved {len(parts)}: {[s.status for s in more]}")
+        heard = (s for s, error in zip(more, lost, strict=True) if error is None)
+        return next(heard, more[0])
 
     async def answer_again(self, sent: Sent) -> Attempt:
         """Ask for what was answered, under its key, until it comes."""

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from backend.faults.checker import breaches, history_breaches
-from backend.faults.client import Attempt, Client, NeverAnswered
+from backend.faults.client import Client, NeverAnswered
 from backend.faults.fleet import Replica
 from backend.faults.injections import Faults
 from backend.faults.model import TOOLS
@@ -20,6 +20,7 @@ from backend.faults.onlookers import look_on, stop
 from backend.faults.postgres import through_outages
 from backend.faults.provider import Provider
 from backend.faults.scenario import Fault, Message, Scenario
+from backend.faults.sendings import Attempt
 from backend.faults.stage import Stage
 from backend.faults.tables import Tables, read_tables
 from backend.faults.waiting import until

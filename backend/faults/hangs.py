@@ -69,6 +69,9 @@ async def hang(fault: Fault, stage: Stage, replica: Replica, owner: str, held_up
             statement = f"LOCK TABLE {random.choice(_TABLES)} IN ACCESS EXCLUSIVE MODE"
             async with locked(stage, statement):
                 await asyncio.sleep(fault.seconds)
+        case Kind.LOG:
+            async with locked(stage, "LOCK TABLE stream_log IN ACCESS EXCLUSIVE MODE"):
+                await asyncio.sleep(fault.seconds)
         case Kind.READ_ONLY | Kind.COMMITS:
             await _set_for(stage, *_SETTINGS[fault.kind], fault.seconds)
 

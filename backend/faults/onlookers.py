@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from backend.faults.client import PAUSE, Client, Sent
+from backend.faults.client import PAUSE, Client
+from backend.faults.sendings import Sent
 from backend.faults.streams import Seen, view
 
 LATE = 1.0

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     READ_ONLY = "database read-only"
     STARVE = "leases starved"
     STOPPED = "stopped by the person"
+    LOG = "log of streams locked by a stranger"
 
 
 PROVIDER = (Kind.HANG, Kind.DROP, Kind.GARBAGE, Kind.ERROR)

@@ -85,7 +85,7 @@ _WEIGHTS = {
     Kind.WORD: 12,
     Kind.ROWS: 8,
 }
-_STREAMED_WEIGHTS = _WEIGHTS | {Kind.STOPPED: 40}
+_STREAMED_WEIGHTS = _WEIGHTS | {Kind.STOPPED: 40, Kind.LOG: 16}
 _SECONDS = {
     Kind.BACKEND: (2.0, 8.0),
     Kind.POOLER: (2.0, 7.0),
@@ -95,6 +95,7 @@ _SECONDS = {
     Kind.COMMITS: (1.0, 5.0),
     Kind.ROWS: (3.0, 9.0),
     Kind.TABLE: (2.0, 6.0),
+    Kind.LOG: (2.0, 10.0),
     Kind.READ_ONLY: (1.0, 4.0),
 }
 """How long what hangs does so: shorter and longer than the bounds of the service's waits."""

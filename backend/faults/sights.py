@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from backend.faults.client import Sent
+from backend.faults.sendings import Sent
 from backend.faults.streams import Seen
 from backend.faults.tables import Tables, Turn, shown
 

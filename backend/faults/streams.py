@@ -25,6 +25,8 @@ class Seen:
     done: bool = False
     cut: bool = False
     """The connection broke off, or the viewer left."""
+    known: Parts = field(default_factory=list)
+    """What was there of the message before, where it goes on by the person's word."""
 
     @property
     def end(self) -> str | None:
@@ -32,9 +34,14 @@ class Seen:
         return next((part["type"] for part in self.parts if part["type"] in ENDS), None)
 
     @property
+    def whole(self) -> Parts:
+        """All of the message, as far as it was seen."""
+        return [*self.known, *self.parts]
+
+    @property
     def texts(self) -> list[str]:
         texts: dict[str, str] = {}
-        for part in self.parts:
+        for part in self.whole:
             if part["type"] == "text-delta":
                 texts[part["id"]] = texts.get(part["id"], "") + part["delta"]
         return list(texts.values())
@@ -42,21 +49,21 @@ class Seen:
     @property
     def calls(self) -> list[dict[str, Any]]:
         """The calls whose result was shown."""
-        asked = {p["toolCallId"]: p for p in self.parts if p["type"] == "tool-input-available"}
+        asked = {p["toolCallId"]: p for p in self.whole if p["type"] == "tool-input-available"}
         return [
             {"tool": asked[p["toolCallId"]]["toolName"], "args": asked[p["toolCallId"]]["input"]}
             | {"result": p["output"]}
-            for p in self.parts
+            for p in self.whole
             if p["type"] == "tool-output-available"
         ]
 
     @property
     def pending(self) -> list[dict[str, str]]:
         """What waits for the person at its end."""
-        done = {p["toolCallId"] for p in self.parts if p["type"].startswith("tool-output")}
+        done = {p["toolCallId"] for p in self.whole if p["type"].startswith("tool-output")}
         return [
-            {"id": part["approvalId"]}
-            for part in self.parts
+            {"id": part["approvalId"], "call": part["toolCallId"]}
+            for part in self.whole
             if part["type"] == "tool-approval-request" and part["toolCallId"] not in done
         ]
 
@@ -85,7 +92,8 @@ class Seen:
         if not (self.done and self.end):
             return [f"a stream of {self.where} was over without an end"]
         try:
-            assert_orderly(self.parts)
+            known = Seen(self.where, parts=self.known).pending
+            assert_orderly(self.parts, [each["call"] for each in known])
         except Exception as error:
             return [f"a stream of {self.where} was out of order: {error!r} {self.parts}"[:1500]]
         return []

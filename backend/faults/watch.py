@@ -53,8 +53,8 @@ class Watch:
             if path in BOUNDS:
                 self.slowest[path] = max(seconds, self.slowest[path])
                 if seconds > BOUNDS[path] + SLACK + busy:
-                    beside = f"{answers[0][1]:.1f} s for /health"
-                    late = f"{replica.name} took {seconds:.1f} s for {path}, beside {beside}"
+                    taken = ", ".join(f"{each[1]:.1f} s" for each in answers)
+                    late = f"{replica.name} took {seconds:.1f} s for {path}; {taken} for {paths}"
                     self._untrue[late] += 1
 
     async def _ask(self, replica: Replica, path: str) -> tuple[object, float]:
