@@ -214,7 +214,8 @@ def _finish(mark: str) -> TextClause:
     return text(f"""
         WITH answered AS (
           UPDATE messages
-          SET content = :answer, status = 'complete', ended_at = clock_timestamp(), {_SPENT}, {mark}
+          SET content = :answer, status = 'complete', {_SPENT}, {mark},
+              ended_at = CASE WHEN status = 'complete' THEN ended_at ELSE clock_timestamp() END
           WHERE id = :message AND attempt = :attempt AND status <> 'failed'
           RETURNING id AS message_id, user_id, created_at, conversation_id
         ),
@@ -228,7 +229,7 @@ def _finish(mark: str) -> TextClause:
 
 
 FINISH = _finish(f"repeats_until = {_UNTAKEN_UNTIL}")
-STOP = _finish("stopped_at = clock_timestamp(), repeats_until = NULL")
+STOP = _finish("stopped_at = coalesce(stopped_at, clock_timestamp()), repeats_until = NULL")
 """What was said by then is the answer; the same text is a message of its own."""
 FAIL = text(f"""
     WITH failed AS (
