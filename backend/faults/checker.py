@@ -11,6 +11,9 @@ from backend.faults.sendings import Sent
 from backend.faults.sights import sight_breaches
 from backend.faults.tables import Tables, shown
 
+HONEST = "I could not finish. Done so far: ", "I could not finish what you approved."
+"""How an answer begins that was not given to its end."""
+
 
 def breaches(scenario: Scenario, sent: list[Sent], tables: Tables) -> list[str]:
     """What is wrong with the tables, given what was sent and answered; empty where all is well."""
@@ -137,7 +140,7 @@ def _readable(conversation: int, tables: Tables) -> Iterator[tuple[int, str, str
             continue
         calls = json.loads(row["tool_calls_json"] or "[]")
         told = row["content"] or row["status"] == "complete"
-        honest = row["content"].startswith("I could not finish. Done so far: ")
+        honest = row["content"].startswith(HONEST)
         if row["role"] == "user" or row["status"] in ("complete", "waiting") or (told and honest):
             yield row["id"], row["role"], row["content"], shown(calls) or None
         elif told:

@@ -42,6 +42,8 @@ IDLE_LIMIT = 12.0
 Longer than one of the database's processes is frozen, which cannot end what it has open.
 """
 
+NOT_KEPT = httpx.Limits(max_keepalive_connections=0)
+
 _LEFT_OPEN = """
     SELECT pid FROM pg_stat_activity
     WHERE state LIKE 'idle in transaction%%' AND application_name <> %s
@@ -90,6 +92,16 @@ class Suite:
         return [f"a connection is idle in transaction ({row['pid']})" for row in left]
 
 
+class _Transport(httpx.AsyncHTTPTransport):
+    """Says of a connection that is reset as soon as it is made that it was lost."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except AttributeError as error:  # anyio asks the socket that is gone who its peer is
+            raise httpx.ConnectError("reset when it was made") from error
+
+
 @asynccontextmanager
 async def stage_set(
     replicas: int,
@@ -124,7 +136,7 @@ async def stage_set(
         ]
         fleet = Fleet(cribs, environments)
         await fleet.fill()
-        http = httpx.AsyncClient(timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0))
+        http = httpx.AsyncClient(timeout=PATIENCE, transport=_Transport(limits=NOT_KEPT))
         await stack.enter_async_context(http)
         stage = Stage(
             server,

@@ -145,6 +145,9 @@ async def test_an_answer_whose_commit_lost_its_word_is_an_answer(
     asyncio.get_running_loop().call_later(1.5, on.proxy.thaw)
     answer = await sent
     assert (answer.status_code, answer.json()["response"]) == (200, "Added it.")
+    # it has ended when that was written first, before the pause
+    ended = "SELECT clock_timestamp() - max(ended_at) > interval '0.1 s' FROM messages"
+    assert await better_auth.execute(on.url, ended) == [(True,)]
 
 
 async def test_an_answer_that_was_saved_unheard_is_given_to_who_was_told_otherwise(
