@@ -26,7 +26,7 @@ __all__ = ["Ahead", "Pool", "Result", "Row", "Session", "Sessions"]
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = "0014"
+SCHEMA_VERSION = "0015"
 """The newest revision in `backend/postgres/migrations/versions`, known without loading Alembic."""
 VERSION_TABLE = "chat_alembic_version"
 """Not Alembic's default name: another tool's versions may stand in the same database."""

@@ -46,6 +46,7 @@ MODEL_MAX = 200
 KEY_MAX = 255
 CLIENT_ID_MAX = 255
 ZONE_MAX = 64
+TOOLSETS_MAX = 500
 STEPS_MAX = 50
 ID_MAX = 2**63 - 1
 """The largest value of a `bigint` column."""
@@ -165,6 +166,8 @@ class Conversation(SQLModel, table=True):
     model: str | None = Field(default=None, sa_column=word(MODEL_MAX))
     """A model of that provider; null follows the settings."""
     project_id: int | None = Field(default=None, sa_column=reference("projects.id"))
+    toolsets: str | None = Field(default=None, sa_column=word(TOOLSETS_MAX))
+    """The names of its toolsets, with commas between them; null follows the settings."""
     client_id: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))
     """What the client calls it, where it gave it a name of its own; never digits alone."""
     origin: str | None = Field(default=None, sa_column=word(CLIENT_ID_MAX))

@@ -30,6 +30,7 @@ from mcp_types import (
 from backend.agent.events import Progress
 from backend.agent.toolset_offers import OfferedTool, all_tools, within_bounds
 from backend.agent.toolset_servers import server_of
+from backend.errors import ValidationFailed
 from backend.settings.toolsets import Toolset
 
 logger = logging.getLogger(__name__)
@@ -98,15 +99,25 @@ class Toolsets:
         self._listed = {name: _Listed() for name in toolsets}
         self._looks: dict[str, asyncio.Task[None]] = {}
 
-    @property
-    def names(self) -> list[str]:
-        return list(self._toolsets)
-
-    def used(self, chosen: Collection[str] | None) -> list[str]:
-        """The toolsets of a conversation, of which some may have been chosen."""
+    def used(self, chosen: str | None) -> list[str]:
+        """The toolsets of a conversation: those it has `chosen`, as it stores them."""
         if chosen is None:
             return [name for name, toolset in self._toolsets.items() if toolset.default]
-        return [name for name in self._toolsets if name in chosen]
+        names = chosen.split(",")
+        return [name for name in self._toolsets if name in names]
+
+    def choose(self, names: Collection[str]) -> str:
+        """What a conversation stores that chooses these.
+
+        Raises:
+            ValidationFailed: one is not set up; `details` list those that are.
+        """
+        if set(names) - self._toolsets.keys():
+            known = ", ".join(self._toolsets) or "none"
+            text = f"must be among the toolsets that are set up: {known}"
+            fault = {"field": "toolsets", "message": text, "type": "value_error"}
+            raise ValidationFailed(details=[fault])
+        return ",".join(name for name in self._toolsets if name in names)
 
     async def offer(self, names: Collection[str]) -> Offer:
         """What these toolsets offer now; waits a little for one that was not there before."""

@@ -27,6 +27,7 @@ class Chosen(TypedDict, total=False):
     provider: str | None
     model: str | None
     project_id: int | None
+    toolsets: str | None
 
 
 _CHANGE_OWN = update(conversations).where(OWNED).returning(conversations.c.id)
@@ -58,6 +59,7 @@ _INSERT_CONVERSATION = (
         provider=bindparam("provider"),
         model=bindparam("model"),
         project_id=project_of_owner(),
+        toolsets=bindparam("toolsets"),
     )
     .returning(conversations.c.id)
 )
@@ -65,7 +67,8 @@ _INSERT_CONVERSATION = (
 
 async def create_conversation(session: Session, user_id: str, chosen: Chosen) -> StoredConversation:
     """An empty conversation; what is not chosen is null."""
-    values = {"title": None, "provider": None, "model": None, **chosen, "owner": user_id}
+    nothing = dict.fromkeys(("title", "provider", "model", "toolsets"))
+    values = {**nothing, **chosen, "owner": user_id}
     values["project"] = known_project(chosen.get("project_id"))
     values.pop("project_id", None)
     made = (await execute(session, _INSERT_CONVERSATION, values)).scalar_one()

@@ -56,6 +56,7 @@ class StoredConversation:
     archived_at: datetime | None
     origin: str | None
     project_id: int | None
+    toolsets: str | None
 
     @property
     def position(self) -> Position:
@@ -85,6 +86,7 @@ _STORED = select(
     conversations.c.archived_at,
     conversations.c.origin,
     conversations.c.project_id,
+    conversations.c.toolsets,
 )
 _ONE_CONVERSATION = _STORED.where(OWNED)
 

@@ -18,7 +18,10 @@ RETRY_WINDOW = timedelta(minutes=10)
 _LEASE_END = f"clock_timestamp() + interval '{LEASE.total_seconds():g} s'"
 _WINDOW_END = f"clock_timestamp() + interval '{RETRY_WINDOW.total_seconds():g} s'"
 _UNTAKEN_UNTIL = f"CASE WHEN :untaken OR repeats_until IS NOT NULL THEN {_WINDOW_END} END"
-_OPENED = "id, message_count, title, provider, model, context_from, summary, summary_to, project_id"
+_OPENED = (
+    "id, message_count, title, provider, model, context_from, summary, summary_to,"
+    " project_id, toolsets"
+)
 _SPENT = """
     provider = :provider, model = :model,
     input_tokens = :input_tokens, cached_tokens = :cached_tokens, output_tokens = :output_tokens

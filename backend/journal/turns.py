@@ -56,6 +56,7 @@ class OpenedConversation:
     summary: str | None
     summary_to: int | None
     project_id: int | None = None
+    toolsets: str | None = None
 
 
 @dataclass(slots=True)
@@ -185,6 +186,7 @@ def _opened(row: Row) -> OpenedConversation:
         row.summary,
         row.summary_to,
         row.project_id,
+        row.toolsets,
     )
 
 

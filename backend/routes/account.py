@@ -7,7 +7,6 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request, Response, status
 from fastapi.responses import StreamingResponse
 
-from backend.agent.models.catalog import Providers
 from backend.auth import CurrentUser, SignedInRoute
 from backend.conversations.cursors import NEWEST
 from backend.conversations.listing import StoredConversation, list_conversations
@@ -25,6 +24,7 @@ from backend.tasks import feeds, projects
 from backend.tasks.listing import list_tasks
 from backend.tasks.people import last_zone
 from backend.tasks.stored import StoredTask
+from backend.turns.runtime import Runtime
 from backend.upkeep.rounds import Upkeep
 from backend.web.openapi import ACCOUNT_ANSWERS, ERASURE_ANSWERS
 
@@ -49,7 +49,7 @@ async def export_account(
 ) -> StreamingResponse:
     """All there is; one that breaks off is no whole JSON."""
     return StreamingResponse(
-        _pieces(sessions, user_id, runtime.providers),
+        _pieces(sessions, user_id, runtime),
         media_type="application/json",
         headers={"Content-Disposition": 'attachment; filename="account.json"'},
     )
@@ -76,7 +76,7 @@ async def delete_account(request: Request, user_id: CurrentUser) -> Response:
     return Response(status_code=status.HTTP_202_ACCEPTED, headers=later)
 
 
-async def _pieces(sessions: Sessions, user_id: str, providers: Providers) -> AsyncIterator[str]:
+async def _pieces(sessions: Sessions, user_id: str, runtime: Runtime) -> AsyncIterator[str]:
     """One object, read as it is sent: no connection is held while a piece goes out."""
     yield '{"tasks":['
     between = ""
@@ -89,7 +89,7 @@ async def _pieces(sessions: Sessions, user_id: str, providers: Providers) -> Asy
     between = ""
     async for conversation in _conversations(sessions, user_id):
         yield between
-        async for piece in as_json(sessions, shown(providers, conversation)):
+        async for piece in as_json(sessions, shown(runtime, conversation)):
             yield piece
         between = ","
     async with open_session(sessions) as session:

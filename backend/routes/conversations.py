@@ -67,7 +67,7 @@ async def list_conversations(
         session, user_id, limit=limit, before=before, archived=archived, search=q
     )
     return ConversationList(
-        conversations=[shown(runtime.providers, each) for each in page.conversations],
+        conversations=[shown(runtime, each) for each in page.conversations],
         next=conversations_cursor(archived, page.next),
     )
 
@@ -87,10 +87,10 @@ async def create_conversation(
     session: SessionDep,
     runtime: RuntimeDep,
 ) -> ConversationResponse:
-    made = await lifecycle.create_conversation(session, user_id, chosen(runtime.providers, body))
+    made = await lifecycle.create_conversation(session, user_id, chosen(runtime, body))
     await session.commit()
     response.headers["Location"] = f"{request.url.path}/{made.id}"
-    return shown(runtime.providers, made)
+    return shown(runtime, made)
 
 
 @router.get(
@@ -112,7 +112,7 @@ async def read_conversation(
     stored = await listing.get_conversation(session, user_id, conversation_id)
     used = ask_usage_of(session, stored.id)
     page = await pages.read_page(session, stored.id, limit=limit)
-    fields = shown(runtime.providers, stored).model_dump(mode="json")
+    fields = shown(runtime, stored).model_dump(mode="json")
     fields["usage"] = ConversationUsage.model_validate((await used).one()).model_dump(mode="json")
     head = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).removesuffix("}")
     cursor = json.dumps(messages_cursor(stored.id, page.next))
@@ -131,10 +131,10 @@ async def change_conversation(
 ) -> ConversationResponse:
     """A provider alone brings its default model; null puts a field back to the default."""
     current = await listing.get_conversation(session, user_id, conversation_id)
-    changes = chosen(runtime.providers, body, current)
+    changes = chosen(runtime, body, current)
     changed = await lifecycle.change_conversation(session, user_id, conversation_id, changes)
     await session.commit()
-    return shown(runtime.providers, changed)
+    return shown(runtime, changed)
 
 
 @router.delete(
@@ -167,7 +167,7 @@ async def restore_conversation(
     """With all that was said in it; one that is not deleted stays as it is."""
     stored = await lifecycle.restore_conversation(session, user_id, conversation_id)
     await session.commit()
-    return shown(runtime.providers, stored)
+    return shown(runtime, stored)
 
 
 @router.post("/{conversation_id}/archive", responses=HISTORY_ERRORS, summary="Put it away")
@@ -182,7 +182,7 @@ async def archive_conversation(
     """Out of the list of those in use, until it is fetched back or goes on."""
     stored = await lifecycle.archive_conversation(session, user_id, conversation_id, away=True)
     await session.commit()
-    return shown(runtime.providers, stored)
+    return shown(runtime, stored)
 
 
 @router.post("/{conversation_id}/unarchive", responses=HISTORY_ERRORS, summary="Fetch it back")
@@ -196,7 +196,7 @@ async def unarchive_conversation(
 ) -> ConversationResponse:
     stored = await lifecycle.archive_conversation(session, user_id, conversation_id, away=False)
     await session.commit()
-    return shown(runtime.providers, stored)
+    return shown(runtime, stored)
 
 
 @router.get(
@@ -252,4 +252,4 @@ async def export_conversation(
     """As it is sent it is read; one that breaks off in the middle is not a whole JSON."""
     async with open_session(sessions) as session:
         stored = await listing.get_conversation(session, user_id, conversation_id)
-    return download(sessions, stored, shown(runtime.providers, stored), wanted)
+    return download(sessions, stored, shown(runtime, stored), wanted)

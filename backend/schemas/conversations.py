@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic import StringConstraints as Text
 
 from backend.models import MODEL_MAX, PROVIDER_MAX
@@ -17,6 +17,9 @@ ProviderName = Annotated[
 ModelName = Annotated[
     str, Text(strip_whitespace=True, min_length=1, max_length=MODEL_MAX), AfterValidator(storable)
 ]
+ToolsetName = Annotated[str, Text(min_length=1, max_length=20), AfterValidator(storable)]
+CHOSEN_MAX = 20
+"""Toolsets of one conversation."""
 
 
 class ConversationSettings(BaseModel):
@@ -26,6 +29,7 @@ class ConversationSettings(BaseModel):
     provider: ProviderName | None = None
     model: ModelName | None = None
     project_id: int | None = None
+    toolsets: Annotated[list[ToolsetName], Field(max_length=CHOSEN_MAX)] | None = None
 
 
 class ConversationResponse(BaseModel):
@@ -43,6 +47,8 @@ class ConversationResponse(BaseModel):
     updated_at: UtcDatetime
     archived_at: UtcDatetime | None
     project_id: int | None
+    toolsets: list[str]
+    """Whose tools the assistant may use here: the person's choice, else those of the settings."""
     origin: str | None = None
     """The client outside, over MCP, whose changes it holds; null where people chat."""
 

@@ -137,7 +137,7 @@ async def _outside(
     runtime: Runtime, place: Place, user_id: str, run: Run, can_ask: bool
 ) -> OutsideTools | None:
     """The tools of the conversation's toolsets; None where it has none."""
-    names = runtime.toolsets.used(None)
+    names = runtime.toolsets.used(run.turn.conversation.toolsets)
     if not names:
         return None
     async with place.free():

@@ -63,6 +63,7 @@ async def test_an_empty_conversation_is_made_of_nothing(alice: httpx.AsyncClient
         "archived_at": None,
         "origin": None,
         "project_id": None,
+        "toolsets": [],
     }
     spent = ("input_tokens", "cached_tokens", "output_tokens", "cost_usd")
     nothing: dict[str, object] = {"messages": [], "next": None, "usage": dict.fromkeys(spent)}
