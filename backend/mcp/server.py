@@ -5,7 +5,7 @@ The SDK speaks the protocol, today's revision and the ones before it. A request 
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 from fastapi import Request
@@ -37,6 +37,8 @@ from backend.journal.outside import OutsideCall
 from backend.mcp.calls import IDEMPOTENCY_KEY, Result, call_tool
 from backend.mcp.tools import TOOLS
 from backend.mcp.words import INSTRUCTIONS, NAME, TITLE, VERSION
+from backend.tasks.people import last_zone
+from backend.time_zones import zone_of
 from backend.visible import shows_something
 
 type Context = ServerRequestContext[Any, Request]
@@ -49,7 +51,7 @@ OPEN_TASKS = Resource(
     uri="todo://tasks/open",
     name="open-tasks",
     title="Open tasks",
-    description="What is still to be done today, newest first, and what day it is in UTC.",
+    description="What is still to be done, newest first, and what day it is for the person.",
     mime_type="application/json",
 )
 PLAN_MY_DAY = Prompt(
@@ -151,7 +153,13 @@ async def _open_tasks(ctx: Context) -> str:
     result = await _answer(ctx, "list_tasks", {"status": "pending"})
     if result["success"] is not True:
         raise MCPError(RATE_LIMITED, result["error"], {"retry_after": result.get("retry_after")})
-    listed = {"today": f"{datetime.now(UTC):%Y-%m-%d}", "tasks": result["tasks"]}
+    async with _request(ctx).app.state.autocommit() as session:
+        zone = zone_of(await last_zone(session, _user_id(ctx)))
+    listed = {
+        "today": f"{datetime.now(zone):%Y-%m-%d}",
+        "time_zone": str(zone),
+        "tasks": result["tasks"],
+    }
     return json.dumps(listed, ensure_ascii=False)
 
 

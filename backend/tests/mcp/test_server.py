@@ -4,7 +4,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import jsonschema_rs
 import pytest
@@ -124,6 +126,24 @@ async def test_the_open_tasks_are_a_resource_and_stand_in_the_prompt(
     async with mcp_client(replicas[1].address, bob.token) as client:
         (content,) = (await client.read_resource(resource.uri)).contents
     assert json.loads(getattr(content, "text", ""))["tasks"] == []
+
+
+async def test_the_day_and_the_clock_are_those_of_the_zone_that_the_person_named_last(
+    replicas: tuple[Server, Server], alice: Person
+) -> None:
+    zone = "Pacific/Kiritimati"  # a day ahead of half of the world
+    async with replicas[0].client(alice.token) as http:
+        made = {"title": "Rent", "due_date": "2030-03-30T23:30:00Z"}
+        made |= {"recurrence_pattern": "monthly"}
+        task = (await http.post("/api/tasks", json=made, headers={"X-Timezone": zone})).json()
+        async with mcp_client(replicas[1].address, alice.token) as client:
+            (content,) = (await client.read_resource("todo://tasks/open")).contents
+            await call(client, "complete_task", task_id=task["id"])
+        (following,) = (await http.get("/api/tasks?completed=false")).json()["tasks"]
+    told = json.loads(getattr(content, "text", ""))
+    assert (told["today"], told["time_zone"]) == (f"{datetime.now(ZoneInfo(zone)):%Y-%m-%d}", zone)
+    # the 31st by her clock, which April has not
+    assert following["due_date"] == "2030-04-29T23:30:00Z"
 
 
 async def test_the_agents_sdk_calls_the_tools_on_any_replica(
