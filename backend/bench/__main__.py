@@ -25,6 +25,7 @@ from backend.bench.startup import startup
 from backend.bench.statements import statements
 from backend.bench.telling import telling
 from backend.bench.throughput import history, throughput
+from backend.bench.toolsets import toolsets
 from backend.bench.waits import waits
 
 type Section = Callable[[Postgres, bool], Awaitable[list[Figure]]]
@@ -38,6 +39,7 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "burst": ("Turns that wait 4 s each, on a pool of 5 connections", burst),
     "limits": ("A full limit under load: one user floods, another works", limits),
     "sql": ("SQL of a turn, beside BEGIN and COMMIT", statements),
+    "toolsets": ("A plain turn with ten outside tools and without", toolsets),
     "context": ("What a conversation of 200 turns sends, beside its last 50 messages", context),
     "hostile": ("GET /api/tasks while others do harm", hostile),
     "greedy": ("GET /health while somebody has all done that the limits allow", greedy),
