@@ -67,6 +67,7 @@ shots: install  ## Take pictures of the page into .shots; KEEP=1 renews those of
 
 faults: install  ## Break the service on purpose, 540 ways; SEED=n plays one again
 	.venv/bin/python -m backend.faults $(if $(SEED),--seed $(SEED))
+	$(if $(SEED),,.venv/bin/python -m backend.faults.outside)
 	$(if $(SEED),,.venv/bin/python -m backend.faults --broken)
 
 upgrade: install  ## Run the release before and this one on one database, with traffic; FROM=commit names another

@@ -145,7 +145,7 @@ class OutsideTools:
         """
         turn = self.turn
         begun = turn.calls[place]
-        if result := await self._ask(tool, begun):
+        if result := await self._ask(tool, begun, asked_before=shown):
             async with turn.calling:
                 done = ToolCall(**begun | {"result": result})
                 calls = [*turn.calls[:place], done, *turn.calls[place + 1 :]]
@@ -158,7 +158,7 @@ class OutsideTools:
             self.telling.known(place, turn.calls[place])
         return turn.calls[place]["result"]
 
-    async def _ask(self, tool: OfferedTool, call: ToolCall) -> Result | None:
+    async def _ask(self, tool: OfferedTool, call: ToolCall, *, asked_before: bool) -> Result | None:
         """What the server answers; None where it may have done something and has not said."""
         asking = Asking(
             self.user_id,
@@ -171,7 +171,7 @@ class OutsideTools:
             try:
                 answer = await self.toolsets.call(tool, call["args"], asking)
             except ToolsetDown:
-                return results.DOWN
+                return None if asked_before else results.DOWN
             except OutcomeUnknown:
                 return results.DOWN if tool.only_reads else None
             finally:

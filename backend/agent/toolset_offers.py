@@ -104,6 +104,8 @@ def _usable(schema: dict[str, Any]) -> dict[str, Any] | None:
             return None
         plain: dict[str, Any] = {"properties": {}} | without_unstorable(schema)
         Draft202012Validator.check_schema(plain)
+        if not plain["properties"].keys() >= {*plain.get("required", ())}:
+            return None
     except (SchemaError, RecursionError, ValueError):
         return None
     return plain if _stays_within(plain) else None

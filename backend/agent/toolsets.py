@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 
 FRESH_S = 300.0
 """Seconds after which a list is asked for again, beside the turn that finds it so old."""
-AWAY_S = 30.0
-"""Seconds for which a server that did not answer is left alone."""
+AWAY_S, AWAY_MAX_S = 1.0, 60.0
+"""Seconds for which a server that did not answer is left alone: doubled each time, up to these."""
 LIST_S = 10.0
 """Seconds for which it may take to answer with its list."""
 FIRST_S = 5.0
@@ -87,7 +87,8 @@ class _Listed:
     size: int = 0
     until: float = 0.0
     down: bool = True
-    looked: bool = False
+    failed: int = 0
+    """How often in a row it did not answer; one that was not asked yet is down without that."""
 
 
 class Toolsets:
@@ -122,8 +123,8 @@ class Toolsets:
     async def offer(self, names: Collection[str]) -> Offer:
         """What these toolsets offer now; waits a little for one that was not there before."""
         offer = Offer()
-        if missing := [name for name in names if self._is_old(name) and self._listed[name].down]:
-            looked = all(self._listed[name].looked for name in missing)
+        if missing := [name for name in names if self._is_awaited(name)]:
+            looked = all(self._listed[name].failed for name in missing)
             looks = [self._look(name) for name in missing]
             await asyncio.wait(looks, timeout=AGAIN_S if looked else FIRST_S)
         for name in names:
@@ -139,6 +140,11 @@ class Toolsets:
 
     def _is_old(self, name: str) -> bool:
         return self._listed[name].until <= time.monotonic()
+
+    def _is_awaited(self, name: str) -> bool:
+        """Whether a turn waits for the server, which others may be doing where it is new."""
+        listed = self._listed[name]
+        return self._is_old(name) and listed.down and not (listed.failed and name in self._looks)
 
     def look_at_all(self) -> None:
         """Ask all servers for their lists, without waiting for them."""
@@ -160,10 +166,12 @@ class Toolsets:
                 tools, size = within_bounds(name, toolset, await all_tools(client))
         except Exception as error:
             logger.warning("toolset %s is down: %s", name, type(error).__name__)
-            self._listed[name] = _Listed(until=time.monotonic() + AWAY_S, looked=True)
+            failed = self._listed[name].failed
+            away = min(AWAY_S * 2**failed, AWAY_MAX_S)
+            self._listed[name] = _Listed(until=time.monotonic() + away, failed=failed + 1)
             return
         until = time.monotonic() + FRESH_S
-        self._listed[name] = _Listed(tools, size, until, down=False, looked=True)
+        self._listed[name] = _Listed(tools, size, until, down=False)
 
     async def call(
         self, tool: OfferedTool, args: Mapping[str, Any], asking: Asking

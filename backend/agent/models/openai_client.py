@@ -218,8 +218,8 @@ class _Fitted(Model):
 
 
 def _plain(tool: Tool) -> Tool:
-    if not isinstance(tool, FunctionTool):
-        return tool
+    if not isinstance(tool, FunctionTool) or not tool.strict_json_schema:
+        return tool  # an outside tool's is as its server has it
     plain = copy.copy(tool)
     plain.params_json_schema = _lax(tool.params_json_schema)
     plain.strict_json_schema = False

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -10,6 +11,8 @@ from agents.testing import ScriptedModel
 
 from backend.tests.conftest import Run
 from backend.tests.mcp.test_simulations import address
+from backend.tests.support.provider_wire import Answer
+from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.scripting import calls, outputs, says
 from backend.tests.support.toolset_server import (
     ALL,
@@ -99,6 +102,7 @@ async def test_what_a_server_lies_about_itself_is_left_out(
         tool("either", READS, input_schema={"type": "object", "anyOf": [{}]}),
         tool("afar", READS, input_schema=_object(a={"$ref": "http://127.0.0.1:1/schema"})),
         tool("bad", READS, input_schema=_object(a={"type": "anything"})),
+        tool("more", READS, input_schema=_object() | {"required": ["a"]}),
     ]
     model.extend([says("Hello.")])
     async with serving_tools(*lies) as server, run(alice, **using(server)) as client:
@@ -205,6 +209,57 @@ async def test_a_retry_makes_a_call_of_unknown_outcome_again_only_where_that_doe
     keys = {key for _, _, key in others.asked}
     assert len(keys) == 1
     assert (keys != {None}) is takes_key
+
+
+async def test_a_schema_goes_to_every_provider_as_its_server_has_it(
+    alice: httpx.AsyncClient, run: Run
+) -> None:
+    schema = _object(a={"anyOf": [{"type": "string"}, {"type": "null"}]}, b=True) | {
+        "required": ["a"]
+    }
+    async with (
+        serving_tools(tool("look", READS, input_schema=schema)) as server,
+        ScriptedProvider(Answer("Hello.")) as provider,
+    ):
+        named = {"base_url": provider.base_url, "models": ["m"], "strict": False}
+        settings: dict[str, Any] = {"providers": {"plain": named}, "default_provider": "plain"}
+        async with run(alice, model=None, **settings | using(server)) as client:
+            assert (await say(client, "hi")).status_code == 200
+    (sent,) = [
+        each["function"]
+        for each in provider.requests[0].body["tools"]
+        if each["function"]["name"] == "others_look"
+    ]
+    assert sent["parameters"] == schema
+
+
+async def test_a_retry_that_finds_the_toolset_gone_knows_no_more_than_before(
+    alice: httpx.AsyncClient, run: Run, model: ScriptedModel
+) -> None:
+    step = calls("others_set", {"to": "bob"})
+    async with AsyncExitStack() as stack:
+        async with serving_tools(tool("set", REPEATS)) as server:
+            server.gate.clear()
+            settings = using(server, approve=[], seconds=1)
+            client = await stack.enter_async_context(run(alice, **settings))
+            model.extend([step, LOST])
+            assert (await say(client, "send it")).status_code == 503
+        model.extend([step, says("I do not know.")])
+        (call,) = (await say(client, "send it")).json()["tool_calls"]
+    assert call["result"]["error_code"] == "OUTCOME_UNKNOWN"
+
+
+async def test_a_call_that_was_never_sent_did_nothing_and_says_so(
+    alice: httpx.AsyncClient, run: Run, model: ScriptedModel
+) -> None:
+    async with AsyncExitStack() as stack:
+        async with serving_tools(tool("send")) as server:
+            client = await stack.enter_async_context(run(alice, **using(server, approve=[])))
+            model.extend([says("Hello.")])
+            await say(client, "hi")
+        model.extend([calls("others_send", {}), says("It is away.")])
+        (call,) = (await say(client, "send it")).json()["tool_calls"]
+    assert call["result"]["error_code"] == "TOOLSET_DOWN"
 
 
 async def test_a_known_result_is_not_asked_for_again_by_a_retry(
