@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-ANSWER_MAX = 256 * 1024
+ANSWER_MAX = 1024 * 1024
 """Bytes of one answer of a server."""
 _METADATA = frozenset(map(ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
 """Where clouds hand out secrets, besides the link-local addresses."""

@@ -1,8 +1,9 @@
 """What a toolset's server says of its tools, as far as it can be used."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from mcp import Client
@@ -36,6 +37,8 @@ class OfferedTool:
     """Whether a call whose outcome is unknown may be made again."""
     asks: bool
     """Whether a person has to approve each call."""
+    size: int
+    """Bytes of what it says of itself."""
 
     @property
     def full_name(self) -> str:
@@ -55,21 +58,19 @@ async def all_tools(client: Client) -> list[Tool]:
     return tools[:TOOLS_MAX]
 
 
-def within_bounds(
-    name: str, toolset: Toolset, told: Iterable[Tool]
-) -> tuple[list[OfferedTool], int]:
-    """The tools that may be used and that there is room for, and their bytes."""
+def usable_tools(name: str, toolset: Toolset, told: Iterable[Tool]) -> list[OfferedTool]:
+    """The tools that may be used and that there is room for, each name once."""
     tools: dict[str, OfferedTool] = {}
-    size = 0
     for each in told:
-        tool = _offered(name, toolset, each)
-        if tool is None or tool.name in tools:
-            continue
-        said = len(json.dumps([tool.full_name, tool.description, tool.schema]))
-        if size + said <= OFFER_MAX:
-            tools[tool.name] = tool
-            size += said
-    return list(tools.values()), size
+        if tool := _offered(name, toolset, each):
+            tools.setdefault(tool.name, tool)
+    return within([*tools.values()], OFFER_MAX)
+
+
+def within(tools: Sequence[OfferedTool], most: int) -> list[OfferedTool]:
+    """The first of the tools that say no more of themselves than `most` bytes."""
+    sizes = accumulate(tool.size for tool in tools)
+    return [tool for tool, size in zip(tools, sizes, strict=True) if size <= most]
 
 
 def _offered(name: str, toolset: Toolset, told: Tool) -> OfferedTool | None:
@@ -81,15 +82,17 @@ def _offered(name: str, toolset: Toolset, told: Tool) -> OfferedTool | None:
         return None
     hints = told.annotations
     only_reads = bool(hints and hints.read_only_hint)
+    description = strip_unstorable(told.description or told.title or told.name)[:SCHEMA_MAX]
     harmless = only_reads or bool(hints and hints.destructive_hint is False)
     return OfferedTool(
         toolset=name,
         name=told.name,
-        description=strip_unstorable(told.description or told.title or told.name)[:SCHEMA_MAX],
+        description=description,
         schema=schema,
         only_reads=only_reads,
         may_repeat=only_reads or toolset.takes_key or bool(hints and hints.idempotent_hint),
         asks=not harmless if toolset.approve is None else told.name in toolset.approve,
+        size=len(json.dumps([name, told.name, description, schema])),
     )
 
 

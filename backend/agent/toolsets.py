@@ -28,7 +28,7 @@ from mcp_types import (
 )
 
 from backend.agent.events import Progress
-from backend.agent.toolset_offers import OfferedTool, all_tools, within_bounds
+from backend.agent.toolset_offers import OfferedTool, all_tools, usable_tools, within
 from backend.agent.toolset_servers import server_of
 from backend.errors import ValidationFailed
 from backend.settings.toolsets import Toolset
@@ -75,16 +75,18 @@ class Offer:
     """What toolsets offer to a turn."""
 
     tools: list[OfferedTool] = field(default_factory=list)
-    size: int = 0
-    """Bytes of what they say of themselves."""
     down: list[str] = field(default_factory=list)
     """The toolsets that are not there now."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of what the tools say of themselves."""
+        return sum(tool.size for tool in self.tools)
 
 
 @dataclass(slots=True)
 class _Listed:
     tools: list[OfferedTool] = field(default_factory=list)
-    size: int = 0
     until: float = 0.0
     down: bool = True
     failed: int = 0
@@ -120,8 +122,11 @@ class Toolsets:
             raise ValidationFailed(details=[fault])
         return ",".join(name for name in self._toolsets if name in names)
 
-    async def offer(self, names: Collection[str]) -> Offer:
-        """What these toolsets offer now; waits a little for one that was not there before."""
+    async def offer(self, names: Collection[str], most: int) -> Offer:
+        """What these toolsets offer now; waits a little for one that was not there before.
+
+        They say `most` bytes of themselves at the most; the last tools are left out.
+        """
         offer = Offer()
         if missing := [name for name in names if self._is_awaited(name)]:
             looked = all(self._listed[name].failed for name in missing)
@@ -135,7 +140,7 @@ class Toolsets:
             if self._is_old(name):
                 self._look(name)
             offer.tools += listed.tools
-            offer.size += listed.size
+        offer.tools = within(offer.tools, most)
         return offer
 
     def _is_old(self, name: str) -> bool:
@@ -163,7 +168,7 @@ class Toolsets:
         toolset = self._toolsets[name]
         try:
             async with asyncio.timeout(LIST_S), self._servers[name].client(None) as client:
-                tools, size = within_bounds(name, toolset, await all_tools(client))
+                tools = usable_tools(name, toolset, await all_tools(client))
         except Exception as error:
             logger.warning("toolset %s is down: %s", name, type(error).__name__)
             failed = self._listed[name].failed
@@ -171,7 +176,7 @@ class Toolsets:
             self._listed[name] = _Listed(until=time.monotonic() + away, failed=failed + 1)
             return
         until = time.monotonic() + FRESH_S
-        self._listed[name] = _Listed(tools, size, until, down=False)
+        self._listed[name] = _Listed(tools, until, down=False)
 
     async def call(
         self, tool: OfferedTool, args: Mapping[str, Any], asking: Asking

@@ -100,12 +100,12 @@ async def _run(
     turn.provider, turn.model = choice
     turn.spending.pricing = runtime.providers.pricing(choice)
     turn.ask_first = runtime.settings.approval_tools if request.approvals else ()
-    outside = await _outside(runtime, place, user_id, run, request.approvals)
-    if any(map(is_to_do, turn.approvals)):
-        await _do_decided(runtime, user_id, run, outside, end)
     budget = budget_of(choice.model, runtime.providers.window(choice))
+    outside = await _outside(runtime, place, user_id, run, budget.more_tools, request.approvals)
     if outside:
         budget = budget.less(outside.offer.size)
+    if any(map(is_to_do, turn.approvals)):
+        await _do_decided(runtime, user_id, run, outside, end)
     messages = runtime.settings.history_limit
     context = await build_context(turn, day, request.text, budget, messages)
     done = len(turn.calls), len(turn.earlier)
@@ -134,14 +134,14 @@ async def _run(
 
 
 async def _outside(
-    runtime: Runtime, place: Place, user_id: str, run: Run, can_ask: bool
+    runtime: Runtime, place: Place, user_id: str, run: Run, most: int, can_ask: bool
 ) -> OutsideTools | None:
-    """The tools of the conversation's toolsets; None where it has none."""
+    """The tools of the conversation's toolsets, up to `most` bytes; None where it has none."""
     names = runtime.toolsets.used(run.turn.conversation.toolsets)
     if not names:
         return None
     async with place.free():
-        offer = await runtime.toolsets.offer(names)
+        offer = await runtime.toolsets.offer(names, most)
     if run.telling:
         run.telling.know([tool.full_name for tool in offer.tools])
     return OutsideTools(

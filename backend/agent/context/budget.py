@@ -70,6 +70,11 @@ class Budget:
         """
         return at_most(_fixed()) + known + items_at_most(items) <= self.tokens
 
+    @property
+    def more_tools(self) -> int:
+        """Bytes that more tools than ours may say of themselves: a quarter of the input."""
+        return self.tokens * BYTES_A_TOKEN // 4
+
     def less(self, size: int) -> "Budget":
         """What is left beside more tools, which say `size` bytes of themselves."""
         return Budget(max(0, self.tokens - size // BYTES_A_TOKEN), self.tokenizer) if size else self

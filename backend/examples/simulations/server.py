@@ -19,7 +19,7 @@ from backend.examples.simulations.files import as_csv, as_png
 from backend.examples.simulations.jobs import Simulation, Simulations, TooMany, Unknown
 
 IDEMPOTENCY_KEY = "todo/idempotency-key"
-PATIENCE_S = 20.0
+PATIENCE_S = 15.0
 """Seconds for which an analysis or an export waits for a simulation that has not ended."""
 
 Result = dict[str, Any]

@@ -49,17 +49,23 @@ def offered(model: ScriptedModel) -> set[str]:
 async def test_the_conversation_of_the_checklist_runs_a_simulation_and_analyzes_it(
     alice: httpx.AsyncClient, run: Run, model: ScriptedModel, address: str
 ) -> None:
-    toolsets = {"sim": {"url": address, "tools": ["run_dla_simulation", "analyze_simulation"]}}
+    toolsets = {"sim": {"url": address, "takes_key": True}}
     async with run(alice, toolsets=toolsets) as client:
+        made = (await client.post("/api/conversations")).json()
+        assert made["toolsets"] == ["sim"]
+        path = f"/api/conversations/{made['id']}/chat"
         model.extend([calls("sim_run_dla_simulation", {"particles": 500}), says("Started.")])
-        first = (await say(client, "Run a DLA simulation with 500 particles")).json()
+        asked = {"content": "Run a DLA simulation with 500 particles"}
+        first = (await client.post(path, json=asked)).json()
+        assert first["tools_executed"] == ["sim_run_dla_simulation"]
         begun = first["tool_calls"][0]["result"]
         assert begun["success"] is True
-        asked = {"simulation_id": begun["simulation_id"]}
-        model.extend([calls("sim_analyze_simulation", asked), says("About 1.7.")])
-        second = await say(client, "Now analyze it", conversation_id=first["conversation_id"])
+        one = {"simulation_id": begun["simulation_id"]}
+        model.extend([calls("sim_analyze_simulation", one), says("About 1.7.")])
+        second = (await client.post(path, json={"content": "Now analyze it"})).json()
+        assert second["tools_executed"] == ["sim_analyze_simulation"]
         assert outputs(model, -2)[0]["simulation_id"] == begun["simulation_id"]
-    analysis = second.json()["tool_calls"][0]["result"]
+    analysis = second["tool_calls"][0]["result"]
     assert 1.5 < analysis["fractal_dimension"] < 1.9
 
 
@@ -231,6 +237,39 @@ async def test_a_schema_goes_to_every_provider_as_its_server_has_it(
         if each["function"]["name"] == "others_look"
     ]
     assert sent["parameters"] == schema
+
+
+async def test_a_small_model_is_given_no_more_tools_than_there_is_room_for(
+    alice: httpx.AsyncClient, run: Run
+) -> None:
+    many = [tool(f"t{n}", READS, input_schema=_object(a={"title": "x" * 900})) for n in range(30)]
+    async with (
+        serving_tools(*many) as server,
+        ScriptedProvider(Answer("Hello."), Answer("Hello.")) as provider,
+    ):
+        for window in (8_000, 200_000):
+            named: dict[str, Any] = {"base_url": provider.base_url, "models": ["m"]}
+            settings: dict[str, Any] = {
+                "providers": {"plain": named | {"context_window": window}},
+                "default_provider": "plain",
+            }
+            async with run(alice, model=None, **settings | using(server)) as client:
+                assert (await say(client, "hi")).status_code == 200
+    small, large = (len(request.body["tools"]) for request in provider.requests)
+    assert 5 < small < 10
+    assert large == 35
+
+
+async def test_what_does_not_fit_the_schema_that_was_told_is_kept_as_it_was_answered(
+    alice: httpx.AsyncClient, run: Run, model: ScriptedModel
+) -> None:
+    told = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    async with serving_tools(tool("send", output_schema=told)) as server:
+        server.answer = {"n": "seven"}
+        model.extend([calls("others_send", {}), says("Sent.")])
+        async with run(alice, **using(server, approve=[])) as client:
+            (call,) = (await say(client, "send it")).json()["tool_calls"]
+    assert call["result"] == {"n": "seven", "success": True}
 
 
 async def test_a_retry_that_finds_the_toolset_gone_knows_no_more_than_before(
