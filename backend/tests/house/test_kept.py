@@ -33,6 +33,7 @@ TOLD = {
         "titles": {"title"},
         "summaries": {"summary"},
         "provider and model": {"provider", "model"},
+        "toolsets chosen": {"toolsets"},
         "names that clients gave": {"client_id", "origin"},
     },
     "messages": {
