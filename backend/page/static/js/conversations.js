@@ -10,6 +10,7 @@ import { explain } from "./words.js";
 const PAUSE = 250;
 
 let archived = false;
+let asked = 0;
 let current = null;
 let listed = [];
 let open = () => {};
@@ -43,11 +44,13 @@ export async function findConversation(number) {
   return listed.find((each) => each.id === number) ?? get(`/api/conversations/${number}?limit=1`).catch(() => null);
 }
 
-/** Read the list anew. */
+/** Read the list anew; an answer that comes after a later question is passed over. */
 export async function refreshConversations() {
   const words = byId("search").value.trim();
+  const mine = ++asked;
   try {
     const page = await read(words, null);
+    if (mine !== asked) return;
     listed = page.conversations;
     byId("conversation-list").replaceChildren(...rows(page, words));
     const newer = listed.find((each) => each.id === current?.id);
