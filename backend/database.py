@@ -30,7 +30,7 @@ SCHEMA_VERSION = "0015"
 """The newest revision in `backend/postgres/migrations/versions`, known without loading Alembic."""
 VERSION_TABLE = "chat_alembic_version"
 """Not Alembic's default name: another tool's versions may stand in the same database."""
-_STATE = select(
+_SCHEMA_STATE = select(
     column("version_num", String), func.current_setting("transaction_read_only").label("read_only")
 ).select_from(table(VERSION_TABLE))
 MIGRATION_LOCK = 7_230_061_006
@@ -83,7 +83,7 @@ async def _state(pool: Pool) -> tuple[str, bool]:
     """
     async with Session(pool, autocommit=True) as session:
         try:
-            row = (await session.execute(_STATE)).first()
+            row = (await session.execute(_SCHEMA_STATE)).first()
         except UndefinedTable:
             return "", True
     return (row.version_num, row.read_only == "off") if row else ("", True)

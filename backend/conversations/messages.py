@@ -95,7 +95,7 @@ SHOWN_MESSAGES = select(
 ).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
 _COLUMNS = len(SHOWN_MESSAGES.selected_columns)
 LATEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
-_NEWEST = (
+_NEWEST_MESSAGES = (
     SHOWN_MESSAGES.where(messages.c.id < bindparam("before"))
     .order_by(*LATEST_FIRST)
     .limit(bindparam("limit"))
@@ -103,7 +103,7 @@ _NEWEST = (
 _first = messages.alias("first")
 _began = select(_first.c.created_at).where(_first.c.id == bindparam("since")).scalar_subquery()
 # the instant by itself, so that the index is read no further back than that
-_NEWEST_SINCE = _NEWEST.where(
+_NEWEST_SINCE = _NEWEST_MESSAGES.where(
     messages.c.created_at >= _began,
     or_(messages.c.created_at > _began, messages.c.id >= bindparam("since")),
 )
@@ -116,7 +116,7 @@ _context_began = (
 _LONG_AGO: ColumnElement[datetime] = literal_column("timestamptz '-infinity'")
 _began_at = func.coalesce(select(_context_began.c.created_at).scalar_subquery(), _LONG_AGO)
 _began_with = func.coalesce(select(_context_began.c.id).scalar_subquery(), 0)
-_NEWEST_OF_CONTEXT = _NEWEST.where(
+_NEWEST_OF_CONTEXT = _NEWEST_MESSAGES.where(
     messages.c.created_at >= _began_at,
     or_(messages.c.created_at > _began_at, messages.c.id >= _began_with),
 )
@@ -204,7 +204,7 @@ async def read_messages(
     there; without one it is that of the conversation.
     """
     values = {"conversation": conversation_id, "limit": limit, "before": before, "since": since}
-    rows = await execute(session, _NEWEST if since is None else _NEWEST_SINCE, values)
+    rows = await execute(session, _NEWEST_MESSAGES if since is None else _NEWEST_SINCE, values)
     return [stored(row) for row in reversed(rows.all())]
 
 

@@ -16,12 +16,12 @@ class Chat(NamedTuple):
     name: str | None
 
 
-_FIND = """
+_FIND_NAMED = """
     SELECT id, client_id, deleted_at IS NOT NULL AS deleted FROM conversations
     WHERE user_id = :owner AND
 """
-_BY_NAME = text(f"{_FIND} client_id = :name")
-_BY_NUMBER = text(f"{_FIND} id = :number")
+_BY_NAME = text(f"{_FIND_NAMED} client_id = :name")
+_BY_NUMBER = text(f"{_FIND_NAMED} id = :number")
 
 
 def is_number(chat: str) -> bool:

@@ -40,7 +40,7 @@ class UiMessage:
 
 
 # those that are shown, as in `backend.conversations.messages.SHOWN` and `EXPIRED`
-_NEWEST = text("""
+_NEWEST_UI_MESSAGES = text("""
     SELECT * FROM (
       SELECT id, role, coalesce(declined #>> '{content}', content) AS content,
              coalesce(declined #>> '{calls}', tool_calls_json) AS tool_calls_json,
@@ -72,7 +72,7 @@ async def newest_messages(session: Session, conversation_id: int, limit: int) ->
     """The newest `limit` that readers are shown, fewer where they are long, oldest first."""
     values: dict[str, object] = {"conversation": conversation_id, "limit": limit}
     values |= {"hours": APPROVAL_HOURS, "most": PAGE_MAX_BYTES}
-    rows = (await execute(session, _NEWEST, values)).all()
+    rows = (await execute(session, _NEWEST_UI_MESSAGES, values)).all()
     return [_message(row) for row in reversed(rows)]
 
 

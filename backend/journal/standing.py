@@ -53,7 +53,7 @@ def _turn(which: str) -> TextClause:
     """)
 
 
-_NEWEST = _turn("""
+_NEWEST_TURN = _turn("""
     messages.conversation_id = :conversation ORDER BY messages.created_at DESC, messages.id DESC
 """)
 _RUNNING = _turn(f"""
@@ -78,7 +78,7 @@ _STOP = text("""
 
 async def newest_turn(session: Session, conversation_id: int) -> Standing | None:
     """The conversation's newest turn; None where there is none."""
-    return await _read(session, _NEWEST, conversation=conversation_id)
+    return await _read(session, _NEWEST_TURN, conversation=conversation_id)
 
 
 async def read_turn(session: Session, message_id: int) -> Standing | None:

@@ -80,7 +80,7 @@ _CHANGES = TypeAdapter(list[_Change])
 
 _tasks = SQLModel.metadata.tables[Task.__tablename__]
 _now = func.clock_timestamp()
-_FIND = (
+_FIND_MESSAGE = (
     select(
         messages.c.id,
         messages.c.role,
@@ -100,7 +100,7 @@ _FIND = (
     )
     .with_for_update(of=messages)
 )
-_LOCK = (
+_LOCK_CHANGED = (
     select(_tasks.c.id, _tasks.c.title, _tasks.c.updated_at)
     .where(
         _tasks.c.user_id == bindparam("owner"),
@@ -236,7 +236,7 @@ async def _find(session: Session, user_id: str, message_id: str) -> Row:
     number = read_id(message_id)
     if number is None:
         raise MessageNotFound
-    found = await execute(session, _FIND, {"message": number, "owner": user_id})
+    found = await execute(session, _FIND_MESSAGE, {"message": number, "owner": user_id})
     message = found.one_or_none()
     if message is None:
         raise MessageNotFound
@@ -264,7 +264,7 @@ def _recorded_changes(calls: list[ToolCall]) -> list[_Change]:
 
 async def _lock(session: Session, user_id: str, done: Sequence[_Change]) -> dict[int, Row]:
     ids = [change["task_id"] for change in done]
-    rows = await execute(session, _LOCK, {"owner": user_id, "ids": ids})
+    rows = await execute(session, _LOCK_CHANGED, {"owner": user_id, "ids": ids})
     return {row.id: row for row in rows}
 
 

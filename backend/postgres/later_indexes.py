@@ -32,7 +32,7 @@ _INDEXES = {
     for index in SQLModel.metadata.tables[table].indexes
     if index.name and index.name.endswith(_LATER)
 }
-_STATE = text("""
+_INDEX_STATE = text("""
     SELECT name, index.indisvalid IS TRUE AS there, EXISTS (
         SELECT FROM pg_stat_progress_create_index WHERE index_relid = index.indexrelid
     ) AS being_made
@@ -60,7 +60,7 @@ async def keep_later_indexes(pool: Pool) -> AsyncIterator[asyncio.Task[None] | N
 async def look(pool: Pool) -> dict[str, bool]:
     """The indexes that are not there, and whether another replica is making them."""
     async with Session(pool, autocommit=True) as session:
-        rows = await session.execute(_STATE, {"names": list(_INDEXES)})
+        rows = await session.execute(_INDEX_STATE, {"names": list(_INDEXES)})
     return {row.name: row.being_made for row in rows if not row.there}
 
 

@@ -52,7 +52,7 @@ _ADD = _NEW.values(time_zone=_ZONE, project_id=project_of_owner()).returning(*CO
 NEXT = _NEW.on_conflict_do_nothing().returning(*COLUMNS)
 """Makes the next occurrence with the values of `next_values`, unless there is one."""
 _GET = select(*COLUMNS).where(ONE)
-_LOCK = _GET.with_for_update(of=table)
+_LOCK_TASK = _GET.with_for_update(of=table)
 _CHANGE = update(table).where(ONE).values(updated_at=_NOW).returning(*COLUMNS)
 _TOGGLE = _CHANGE.values(
     completed=not_(_row.completed), completed_at=case((_row.completed, null()), else_=_NOW)
@@ -96,7 +96,7 @@ async def get_task(session: Session, user_id: str, task_id: int) -> StoredTask:
 
 async def lock_task(session: Session, user_id: str, task_id: int) -> StoredTask:
     """A task as it stands until this transaction changes it."""
-    return await read_one(session, _LOCK, user_id, task_id)
+    return await read_one(session, _LOCK_TASK, user_id, task_id)
 
 
 async def note_zone(session: Session, user_id: str, zone: str | None) -> None:

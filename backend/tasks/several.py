@@ -25,8 +25,8 @@ SEVERAL_MAX = 100
 """Tasks of one call at the most."""
 _SEVERAL = and_(table.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))), OWNED)
 _NOW = func.clock_timestamp()
-_FIND = select(*COLUMNS).where(_SEVERAL).order_by(table.c.id)
-_LOCK_IN_ORDER = _FIND.with_for_update(of=table)
+_FIND_SEVERAL = select(*COLUMNS).where(_SEVERAL).order_by(table.c.id)
+_LOCK_IN_ORDER = _FIND_SEVERAL.with_for_update(of=table)
 _CHANGE_SEVERAL = update(table).where(_SEVERAL).values(updated_at=_NOW).returning(*COLUMNS)
 _COMPLETE_SEVERAL = _CHANGE_SEVERAL.values(completed=True, completed_at=_NOW)
 _TAGS_OF_EACH = bindparam("tags_by_id", type_=JSON).op("->")(cast(table.c.id, Text))
@@ -38,7 +38,7 @@ type Tasks = dict[int, StoredTask]
 
 async def find_several(session: Session, user_id: str, ids: Iterable[int]) -> Tasks:
     """Those of the tasks that the person has."""
-    return await _read(session, _FIND, user_id, ids)
+    return await _read(session, _FIND_SEVERAL, user_id, ids)
 
 
 async def lock_several(session: Session, user_id: str, ids: Iterable[int]) -> Tasks:

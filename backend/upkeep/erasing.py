@@ -67,7 +67,7 @@ _STOP = text(f"""
 _CLOSE = text(
     f"UPDATE erasures SET closed_at = clock_timestamp() WHERE {_MARK} AND closed_at IS NULL"
 )
-_LOCK = text(f"SELECT FROM erasures WHERE {_MARK} FOR UPDATE")
+_LOCK_MARK = text(f"SELECT FROM erasures WHERE {_MARK} FOR UPDATE")
 """A statement of its own, behind which the next one sees what another has deleted meanwhile."""
 _COUNT = text(f"""
     UPDATE erasures SET tokens = :tokens, dollars = :dollars, counted_at = clock_timestamp(),
@@ -159,7 +159,7 @@ async def carry_on(sessions: Sessions, user_id: str) -> None:
         await session.execute(_CLOSE, owner)
     await _writes_end(sessions, user_id)
     async with sessions.begin() as session:
-        await session.execute(_LOCK, owner)
+        await session.execute(_LOCK_MARK, owner)
         today = await used_today(session, user_id)
         counted = {"tokens": today.tokens, "dollars": today.dollars}
         await session.execute(_COUNT, owner | counted)
@@ -218,7 +218,7 @@ async def _delete(sessions: Sessions, step: TextClause, values: Mapping[str, obj
     """How many rows are gone; those who do this at once take turns."""
     async with sessions() as session:
         _, gone = await session.flight(
-            (_LOCK, {"owner": values["owner"]}), (step, values), commit=True
+            (_LOCK_MARK, {"owner": values["owner"]}), (step, values), commit=True
         )
     count: int = gone.scalar_one()
     return count

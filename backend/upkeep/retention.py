@@ -12,7 +12,7 @@ from backend.database import Sessions
 BATCH = 500
 """Rows that go in one transaction, with what hangs on them."""
 
-_LOCK = 7_230_061_008
+_RETENTION_LOCK = 7_230_061_008
 _MINE = text("SELECT pg_try_advisory_xact_lock(:lock)")
 _OVERDUE = "deleted_at < clock_timestamp() - make_interval(days => :days)"
 _NEEDED = f"""
@@ -79,7 +79,7 @@ async def remove_old(sessions: Sessions, days: int) -> None:
 
 async def _remove(sessions: Sessions, step: TextClause, days: int) -> int:
     async with sessions() as session:
-        if not (await session.execute(_MINE, {"lock": _LOCK})).scalar_one():
+        if not (await session.execute(_MINE, {"lock": _RETENTION_LOCK})).scalar_one():
             return 0
         (done,) = await session.flight((step, {"days": days, "batch": BATCH}), commit=True)
     return done.rowcount

@@ -145,7 +145,7 @@ async def test_one_replica_removes_at_a_time(
     await seed(shared_database_url, alice_id, 3)
     await age(shared_database_url, alice_id)
     async with await AsyncConnection.connect(shared_database_url) as other:
-        await other.execute("SELECT pg_advisory_xact_lock(%s)", [retention._LOCK])
+        await other.execute("SELECT pg_advisory_xact_lock(%s)", [retention._RETENTION_LOCK])
         await remove_old(own_sessions, DAYS)
         assert (await rows_of(shared_database_url, alice_id))["tasks"] == 3
     await remove_old(own_sessions, DAYS)
