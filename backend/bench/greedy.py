@@ -5,14 +5,13 @@ What is measured is `GET /health`, which asks nothing: it waits for the event lo
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 
 import psycopg
 
 from backend.bench.database import Postgres, add_conversations, token_of
-from backend.bench.load import Connection, http_request, timed
+from backend.bench.load import Connection, http_request, polled
 from backend.bench.processes import provider, service
 from backend.bench.report import Figure, bounded, percentile
 
@@ -36,22 +35,8 @@ ASKED = {
 }
 
 
-@asynccontextmanager
-async def _health(port: int) -> AsyncIterator[list[float]]:
-    """Milliseconds of each look, made one after the other inside the block."""
-    times: list[float] = []
-
-    async def poll() -> None:
-        async with Connection(port) as connection:
-            while True:
-                times.append(1000 * await timed(connection, HEALTH))
-                await asyncio.sleep(POLL_EVERY_S)
-
-    polling = asyncio.create_task(poll())
-    try:
-        yield times
-    finally:
-        polling.cancel()
+def _health(port: int) -> AbstractAsyncContextManager[list[float]]:
+    return polled(port, HEALTH, POLL_EVERY_S)
 
 
 async def _ask_for(port: int, request: bytes, seconds: float) -> None:

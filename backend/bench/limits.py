@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import perf_counter
 
 from backend.bench.database import Postgres, token_of
-from backend.bench.load import Connection, UnexpectedAnswer, connections_to, http_request, timed
+from backend.bench.load import Connection, UnexpectedAnswer, connections_to, http_request, polled
 from backend.bench.processes import provider, service
 from backend.bench.report import Figure, bounded, percentile
 from backend.tests.support.redis_server import PROGRAM, RedisServer
@@ -54,22 +54,8 @@ async def _fill(port: int, request: bytes) -> None:
             pass
 
 
-@asynccontextmanager
-async def _polled(port: int, request: bytes) -> AsyncIterator[list[float]]:
-    """Milliseconds of each `request`, one after the other, made inside the block."""
-    times: list[float] = []
-
-    async def poll() -> None:
-        async with Connection(port) as connection:
-            while True:
-                times.append(1000 * await timed(connection, request))
-                await asyncio.sleep(POLL_EVERY_S)
-
-    polling = asyncio.create_task(poll())
-    try:
-        yield times
-    finally:
-        polling.cancel()
+def _polled(port: int, request: bytes) -> AbstractAsyncContextManager[list[float]]:
+    return polled(port, request, POLL_EVERY_S)
 
 
 async def _alone(port: int, seconds: float) -> list[Figure]:

@@ -112,3 +112,21 @@ async def timed(connection: Connection, request: bytes) -> float:
     started = perf_counter()
     await connection.ask(request)
     return perf_counter() - started
+
+
+@asynccontextmanager
+async def polled(port: int, request: bytes, every: float) -> AsyncIterator[list[float]]:
+    """Milliseconds of each `request`, made one after the other inside the block."""
+    times: list[float] = []
+
+    async def poll() -> None:
+        async with Connection(port) as connection:
+            while True:
+                times.append(1000 * await timed(connection, request))
+                await asyncio.sleep(every)
+
+    polling = asyncio.create_task(poll())
+    try:
+        yield times
+    finally:
+        polling.cancel()
