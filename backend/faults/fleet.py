@@ -110,7 +110,9 @@ def _stdin(process: Process) -> asyncio.StreamWriter:
 async def nursery(folder: Path, build: str | None = None) -> AsyncIterator[Nursery]:
     """A nursery for the block, of a broken build perhaps; what it started ends with it."""
     arguments = ["-m", "backend.faults.nursery", *([build] if build else [])]
-    environment = {"PATH": os.environ.get("PATH", "")}
+    # so that what the servers run counts as covered
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    environment = {"PATH": os.environ.get("PATH", "")} | measured
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, cwd=CHECKOUT, env=environment, stdin=PIPE, stdout=PIPE
     )
