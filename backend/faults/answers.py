@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from math import inf
 
 from backend.faults.model import TOOLS
+from backend.faults.postgres import Row
 from backend.faults.scenario import Scenario, Verb
 from backend.faults.sendings import Attempt, Sent
 from backend.faults.tables import Tables, Turn, shown
+
+TWO_LEASES = 12.0
+"""Seconds after which a message without a key is no longer waited for."""
 
 
 def answer_breaches(scenario: Scenario, sent: list[Sent], tables: Tables) -> Iterator[str]:
@@ -97,7 +101,9 @@ def _answer(attempt: Attempt, sent: Sent, turns: list[Turn]) -> Iterator[str]:
     """Whether one answer is allowed, and true."""
     if attempt.late:
         yield "no answer came"
-    if attempt.status not in (None, 200, 503) and not (attempt.status == 409 and sent.key):
+    # a turn that is still being worked on, after its time; without a key not before it is clear
+    busy = attempt.status == 409 and (sent.key or attempt.seconds > TWO_LEASES)
+    if attempt.status not in (None, 200, 503) and not busy:
         yield f"answered with {attempt.status} {attempt.body}"
         return
     if attempt.status == 200:
@@ -124,10 +130,16 @@ def _answer(attempt: Attempt, sent: Sent, turns: list[Turn]) -> Iterator[str]:
             yield "a failure told of calls that are not on record"
 
 
+def _changed(call: Row) -> int:
+    """How many tasks it has changed; one call may be about several."""
+    results: list[Row] = call["result"].get("results", [call["result"]])
+    return sum(result["success"] for result in results)
+
+
 def _effect(sent: Sent, turn: Turn) -> Iterator[str]:
     """A message that was answered, and is there once, did once what it says."""
     changes = turn.changes_by(*TOOLS.values())
-    tools = Counter(call["tool"] for call in changes)
+    tools = Counter(call["tool"] for call in changes for _ in range(_changed(call)))
     wanted = Counter(TOOLS[command.verb] for command in sent.message.commands)
     if tools != wanted:
         yield f"it took effect as {dict(tools)}, not {dict(wanted)}: {turn.answer['content']}"
