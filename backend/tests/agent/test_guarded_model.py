@@ -14,6 +14,7 @@ from backend.agent.chat_agent import create_agent
 from backend.agent.events import Telling
 from backend.agent.models.run_model import RunModel
 from backend.agent.models.told_model import ToldModel
+from backend.agent.signatures import AddTask
 from backend.agent.tools import create_tools_for_user
 from backend.database import Session
 from backend.journal.spending import Spending
@@ -140,7 +141,7 @@ async def test_two_of_a_kind_that_are_asked_for_at_once_are_two(
 async def test_what_a_model_writes_for_nothing_is_nothing(
     alice: httpx.AsyncClient, model: ScriptedModel, empty: Any
 ) -> None:
-    described = "When it is due: YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SSZ in UTC."
+    described = AddTask.model_fields["due_date"].description
     arguments = {"title": "Milk", "description": empty, "due_date": described, "priority": empty}
     model.extend([calls("add_task", arguments), says("Added.")])
     [call] = (await chat(alice, "Add milk"))["tool_calls"]

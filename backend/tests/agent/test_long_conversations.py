@@ -74,7 +74,7 @@ def assert_bounded(model: ScriptedModel) -> None:
 async def long_one(client: httpx.AsyncClient, model: ScriptedModel, turns: int = 8) -> int:
     conversation_id: Any = None
     for number in range(turns):
-        model.extend([says(f"a{number} {'word ' * 200}")])
+        model.extend([says(f"a{number} {'word ' * 400}")])
         turn = await chat(client, f"m{number}", conversation_id=conversation_id)
         conversation_id = turn["conversation_id"]
     return int(conversation_id)
