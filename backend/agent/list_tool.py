@@ -1,8 +1,8 @@
 """`list_tasks`: which tasks a model may ask for, in which order, page by page."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from backend.agent.arguments import WholeNumber
 from backend.agent.due_filter import read_due
@@ -12,6 +12,7 @@ from backend.agent.task_results import Result, counted, listed
 from backend.conversations.cursors import Position
 from backend.errors import ValidationFailed
 from backend.models import Priority
+from backend.schemas.fields import storable
 from backend.tasks.filters import Sort, TaskFilter, place_of
 from backend.tasks.listing import TaskPage
 from backend.tasks.listing import list_tasks as find_tasks
@@ -21,10 +22,13 @@ _COMPLETED = {"all": None, "pending": False, "completed": True}
 _SORTS = {"newest": Sort.CREATED, "due": Sort.DUE}
 
 
+_Words = Annotated[str, AfterValidator(storable)]
+
+
 class _Asked(BaseModel):
     status: Literal["all", "pending", "completed"] | None = None
-    search: str = ""
-    tag: str = ""
+    search: _Words = ""
+    tag: _Words = ""
     priority: Priority | None = None
     due: str = ""
     sort: Literal["newest", "due"] = "newest"

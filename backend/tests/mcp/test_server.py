@@ -374,6 +374,9 @@ async def test_several_tasks_are_changed_by_one_call_that_is_on_record_and_undon
         again = await call(client, "delete_task", task_id=[*ids, theirs], key="once")
         none = await call(client, "delete_task", task_id=[*ids, theirs])
         wrong = await call(client, "update_task", task_id=ids, tags=["a\x00b"])
+        for name in ("tag", "search", "due"):
+            listed = await call(client, "list_tasks", **{name: "a\x00b"})
+            assert listed["error_code"] == "VALIDATION_ERROR", name
     named = ("update_task", "complete_task", "delete_task", "delete_task")
     for name, answer in zip(named, (changed, done, gone, none), strict=True):
         jsonschema_rs.validate(tools[name].output_schema or False, answer)
