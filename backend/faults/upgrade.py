@@ -164,13 +164,15 @@ async def _let_go(url: str, holder: AsyncConnection) -> None:
     await holder.rollback()
 
 
-async def play(url: str, before: Path, *, pause: float = PAUSE_S, kills: bool = True) -> Traffic:
+async def play(
+    url: str, before: Path, *, pause: float = PAUSE_S, people: int = PEOPLE, kills: bool = True
+) -> Traffic:
     """All of it on a database that is empty, or without the kills; what came of it."""
     await better_auth.execute(url, better_auth.TABLES)
-    people = [Person(*await better_auth.sign_up(url, f"p{n}")) for n in range(PEOPLE)]
+    known = [Person(*await better_auth.sign_up(url, f"p{n}")) for n in range(people)]
     quick = {"OPENAI_MODEL": "offline", "LOG_LEVEL": "WARNING"}
     async with serving(url, NOWHERE, cwd=str(before), **quick) as old:
-        traffic = Traffic([old], people)
+        traffic = Traffic([old], known)
         async with flowing(traffic):
             await asyncio.sleep(pause)
             async with _held(url, "messages"), serving(url, NOWHERE, **quick) as new:

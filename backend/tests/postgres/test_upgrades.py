@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -12,7 +14,7 @@ from sqlalchemy import Connection
 
 from backend.database import VERSION_TABLE
 from backend.postgres import migrations
-from backend.postgres.migrations import alembic_config
+from backend.postgres.migrations import alembic_config, versions
 from backend.tests.support.databases import MakeDatabase, bring_up, engine_on, execute
 
 BIG = ("tasks", "conversations", "messages")
@@ -77,6 +79,37 @@ async def test_no_migration_rewrites_a_big_table_or_its_rows_or_indexes_it_while
                 changed = {what for what in changed if not what.startswith("indexes")}
             assert not changed, f"migration {revision} changes the {sorted(changed)}"
             before = after
+
+
+LONG = {
+    "a column of another type": r"ALTER \S+ TYPE|ALTER COLUMN",
+    "a look at all rows": r"SET NOT NULL|ADD CONSTRAINT(?!.*NOT VALID)|REFERENCES",
+    "a change of all rows": r"\bUPDATE \w+ SET|\bDELETE FROM|TRUNCATE",
+    "a default that is made for each row": r"ADD COLUMN.*DEFAULT \w+\(",
+    "a lock by name": r"LOCK TABLE|CLUSTER|VACUUM|REINDEX",
+    "an index": r"CREATE (UNIQUE )?INDEX",
+}
+"""What rewrites a table, or reads all of it while others wait, by the words for it."""
+EXCUSED = {
+    **{("0002", what): "before the first release" for what in ("an index", "a look at all rows")},
+    **{(number, "an index"): "before the first release" for number in ("0004", "0005", "0006")},
+    ("0008", "an index"): "only of tables with few rows",
+    ("0009", "a column of another type"): "a text made longer, which rewrites nothing",
+    ("0009", "a change of all rows"): "of an earlier backend's conversations that need it",
+    ("0012", "an index"): "of a table that it makes",
+    ("0012", "a look at all rows"): "of a table that it makes",
+    ("0013", "an index"): "of a table that it makes",
+    ("0013", "a look at all rows"): "before the first release",
+    ("0014", "an index"): "only of tables with few rows",
+}
+
+
+def test_no_migration_says_what_rewrites_or_locks_for_long_unless_it_is_excused() -> None:
+    found = set()
+    for path in sorted(Path(versions.__path__[0]).glob("v0*.py")):
+        number, text = path.name[1:5], path.read_text()
+        found |= {(number, what) for what, words in LONG.items() if re.search(words, text)}
+    assert found - {("0001", what) for what in LONG} == EXCUSED.keys()
 
 
 async def behind(url: str) -> str:
