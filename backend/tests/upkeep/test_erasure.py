@@ -7,11 +7,12 @@ import httpx
 import pytest
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, DatabaseError
 
 from backend.database import Sessions as OwnSessions
 from backend.journal.outside import OutsideCall
 from backend.mcp.calls import call_tool
+from backend.postgres.session import REFUSED
 from backend.routes import ui_chat
 from backend.tests.conftest import Run, settled
 from backend.tests.journal.test_quotas import Thinking, answer_of
@@ -22,7 +23,7 @@ from backend.tests.support.scripting import says
 from backend.tests.support.servers import Server, serving
 from backend.tests.support.task_calls import add, listed
 from backend.tests.test_chat import chat
-from backend.upkeep.erasing import begin_erasure
+from backend.upkeep.erasing import begin_erasure, carry_on
 
 NOWHERE = "http://127.0.0.1:1/v1"
 BEING_DELETED = "ACCOUNT_BEING_DELETED"
@@ -239,6 +240,20 @@ async def test_what_takes_longer_than_is_waited_for_goes_on(
 
 async def test_without_a_session_nothing_is_deleted(client: httpx.AsyncClient) -> None:
     assert (await client.delete("/api/account")).status_code == 401
+
+
+async def test_whoever_writes_with_other_schemas_in_his_path_is_held_as_well(
+    alice_id: str, bob_id: str, own_sessions: OwnSessions, shared_database_url: str
+) -> None:
+    new = "INSERT INTO public.tasks (user_id, title) VALUES (%s, 'from elsewhere')"
+    await begin_erasure(own_sessions, alice_id)
+    async with await AsyncConnection.connect(shared_database_url, autocommit=True) as other:
+        await other.execute("SET search_path = ''")  # as a dump that is restored has it
+        await other.execute(new, [bob_id])
+        with pytest.raises(DatabaseError) as refused:
+            await other.execute(new, [alice_id])
+    assert refused.value.sqlstate == REFUSED
+    await carry_on(own_sessions, alice_id)
 
 
 # Real processes

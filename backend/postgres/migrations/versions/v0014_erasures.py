@@ -24,17 +24,18 @@ _ERASURES = """
         dollars numeric NOT NULL DEFAULT 0
     )
 """
-_HASH = "encode(sha256(convert_to({}, 'UTF8')), 'hex')"
+_HASH = "encode(sha256(convert_to({owner}, 'UTF8')), 'hex')"
+# The tables are named with their schema, since whoever writes may look for his elsewhere.
 # The lock is what whoever erases waits for: who has it and saw no mark is done by then.
 # A statement of its own, behind which the next one sees what was committed meanwhile.
 _GUARD = f"""
     CREATE OR REPLACE FUNCTION chat_guard_person() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
-        mark erasures;
+        mark {{erasures}};
     BEGIN
         PERFORM pg_advisory_xact_lock_shared(1163018561, hashtext(NEW.user_id));
-        SELECT * INTO mark FROM erasures
-        WHERE user_hash = {_HASH.format("NEW.user_id")} AND erased_at IS NULL;
+        SELECT * INTO mark FROM {{erasures}}
+        WHERE user_hash = {_HASH.format(owner="NEW.user_id")} AND erased_at IS NULL;
         IF NOT FOUND THEN
             RETURN NEW;
         END IF;
@@ -58,10 +59,10 @@ _GUARD_LOG = f"""
     DECLARE
         owner text;
     BEGIN
-        SELECT user_id INTO owner FROM messages WHERE id = NEW.message_id;
+        SELECT user_id INTO owner FROM {{messages}} WHERE id = NEW.message_id;
         PERFORM pg_advisory_xact_lock_shared(1163018561, hashtext(owner));
-        IF EXISTS (SELECT FROM messages WHERE id = NEW.message_id) AND NOT EXISTS (
-            SELECT FROM erasures WHERE user_hash = {_HASH.format("owner")}
+        IF EXISTS (SELECT FROM {{messages}} WHERE id = NEW.message_id) AND NOT EXISTS (
+            SELECT FROM {{erasures}} WHERE user_hash = {_HASH.format(owner="owner")}
             AND erased_at IS NULL AND closed_at IS NOT NULL
         ) THEN
             RETURN NEW;
@@ -70,6 +71,12 @@ _GUARD_LOG = f"""
     END $$
 """  # noqa: S608
 """What was streamed of a message that is gone, or goes, is not logged any more."""
+_NAMED = ("erasures", "messages")
+_NAME = """
+    SELECT concat(quote_ident(nspname), '.', quote_ident(relname))
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE pg_class.oid = '{}'::regclass
+"""
 _GUARDED = ("tasks", "conversations", "messages", "projects", "calendar_feeds", "people")
 _INDEXES = {
     "ix_tasks_deleted": "tasks (deleted_at) WHERE deleted_at IS NOT NULL",
@@ -90,8 +97,11 @@ def upgrade() -> None:
     """
     run = op.get_bind().exec_driver_sql
     run(_ERASURES)
-    run(_GUARD)
-    run(_GUARD_LOG)
+    names = {f"{{{name}}}": str(run(_NAME.format(name)).scalar()) for name in _NAMED}
+    for function in (_GUARD, _GUARD_LOG):
+        for name, with_schema in names.items():
+            function = function.replace(name, with_schema)
+        run(function)
     for table in _GUARDED:
         run(
             f"CREATE OR REPLACE TRIGGER chat_guard BEFORE INSERT OR UPDATE ON {table}"
