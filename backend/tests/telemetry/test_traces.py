@@ -105,6 +105,21 @@ async def test_the_callers_trace_goes_on_through_us_to_the_provider(
     assert {span.trace_id.hex() for span in collector.spans} == {CALLERS}
 
 
+async def test_a_trace_that_its_caller_does_not_sample_is_handed_on_and_not_told(
+    alice: httpx.AsyncClient, run: Run, collector: Collector
+) -> None:
+    asked = TRACEPARENT.removesuffix("01") + "00"
+    async with ScriptedProvider(Answer("Hello.")) as provider:
+        told = {"openai_base_url": provider.base_url}
+        async with run(alice, None, otel_exporter_otlp_endpoint=collector.url, **told) as client:
+            answer = await say(client, "Hello", traceparent=asked)
+        request = await provider.arrival()
+
+    for header in (answer.headers["traceresponse"], request.headers["traceparent"]):
+        assert header.split("-")[1::2] == [CALLERS, "00"]
+    assert collector.spans == []
+
+
 async def test_servers_of_tools_are_told_which_trace_their_call_belongs_to(
     alice: httpx.AsyncClient, run: Run, model: ScriptedModel, collector: Collector
 ) -> None:
