@@ -43,7 +43,7 @@ MESSAGES = st.builds(
 )
 HISTORIES = st.lists(MESSAGES, max_size=120, unique_by=lambda message: message.id)
 BUDGETS = st.sampled_from(["gpt-4o", "gpt-4", "some-other"]).flatmap(
-    lambda model: st.integers(4_000, 40_000).map(lambda window: budget_of(model, window))
+    lambda model: st.integers(5_000, 40_000).map(lambda window: budget_of(model, window))
 )
 
 
