@@ -58,7 +58,9 @@ BY_CHANCE = {
 """What only succeeds once for each step, or with a secret that is told once."""
 CONVERSATIONS = 8
 STEPS = 50
-KNOWN_IDS = """
+KNOWN = """
+[headers]
+Authorization = "Bearer {token}"
 [dictionaries]
 conversations.values = {conversations}
 messages.values = {messages}
@@ -85,27 +87,36 @@ include-path = "/api/tasks/{{task_id}}/steps/{{step_id}}"
 [operations.parameters]
 "path.task_id" = {{ dictionary = "tasks", probability = 0.8 }}
 "path.step_id" = {{ dictionary = "steps", probability = 0.8 }}
+[[operations]]
+include-name = "DELETE /api/account"
+[operations.headers]
+Authorization = "Bearer {who_goes}"
 """
 
 
 @asynccontextmanager
-async def service(postgres_url: str) -> AsyncIterator[tuple[Server, str]]:
-    """The service on a database of its own, with the offline model, and a person's token."""
+async def service(postgres_url: str) -> AsyncIterator[tuple[Server, tuple[str, str]]]:
+    """The service on a database of its own, with the offline model, and two persons' tokens."""
     unlimited = dict.fromkeys(
         ("RATE_LIMIT_CHAT", "RATE_LIMIT_HISTORY", "RATE_LIMIT_TASKS", "RATE_LIMIT_SIGN_IN"),
         "1000000/minute",
     )
     async with temporary_database(postgres_url) as url:
         await better_auth.execute(url, better_auth.TABLES)
-        token = await better_auth.sign_in(url, await better_auth.add_user(url, "alice"))
+        token, who_goes = [
+            await better_auth.sign_in(url, await better_auth.add_user(url, name))
+            for name in ("alice", "bob")
+        ]
         nowhere = "http://127.0.0.1:1/v1"
         offline = {"OPENAI_MODEL": "offline", "APPROVAL_TOOLS": "delete_task"}
         async with serving(url, nowhere, **offline, **unlimited) as server:
-            yield server, token
+            yield server, (token, who_goes)
 
 
-async def known_ids(server: Server, token: str) -> str:
+async def known(server: Server, token: str, who_goes: str) -> str:
     """Settings that name conversations and answers that are there, which chance would not.
+
+    Whose account is deleted is somebody else, `who_goes`.
 
     Among them answers in conversations of their own, which nothing else comes to change, a call
     that waits for the person, and steps of a task.
@@ -126,7 +137,9 @@ async def known_ids(server: Server, token: str) -> str:
         move = (
             await client.post("/api/tasks", json={"title": "Move house", "steps": steps})
         ).json()
-    return KNOWN_IDS.format(
+    return KNOWN.format(
+        token=token,
+        who_goes=who_goes,
         conversations=conversations,
         messages=messages,
         standing=standing,
@@ -137,14 +150,15 @@ async def known_ids(server: Server, token: str) -> str:
     )
 
 
-async def examine(server: Server, token: str, seed: int, examples: int, folder: Path) -> str:
+async def examine(
+    server: Server, tokens: tuple[str, str], seed: int, examples: int, folder: Path
+) -> str:
     """What schemathesis says at the end; `report.json` and `report.har` are then in `folder`."""
-    (folder / "schemathesis.toml").write_text(await known_ids(server, token))
+    (folder / "schemathesis.toml").write_text(await known(server, *tokens))
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
         "run",
         f"{server.address}/openapi.json",
-        f"--header=Authorization: Bearer {token}",
         f"--checks={','.join(CHECKS)}",
         f"--seed={seed}",
         f"--max-examples={examples}",
@@ -185,8 +199,8 @@ def never_answered_well(document: dict[str, Any], archive: dict[str, Any]) -> se
 async def test_every_answer_is_one_that_the_document_describes(
     postgres_url: str, tmp_path: Path
 ) -> None:
-    async with service(postgres_url) as (server, token):
-        said = await examine(server, token, SEED, EXAMPLES, tmp_path)
+    async with service(postgres_url) as (server, tokens):
+        said = await examine(server, tokens, SEED, EXAMPLES, tmp_path)
         async with server.client() as client:
             document = (await client.get("/openapi.json")).json()
     report = json.loads((tmp_path / "report.json").read_text())
@@ -201,9 +215,9 @@ async def main() -> None:
         TemporaryDirectory(prefix="hunt-") as folder,
         start_embedded(Path(folder, "postgres"), durable=False) as postgres,
     ):
-        async with service(postgres.url) as (server, token):
+        async with service(postgres.url) as (server, tokens):
             seed, examples = map(int, sys.argv[1:])
-            sys.stdout.write(await examine(server, token, seed, examples, Path(folder)))
+            sys.stdout.write(await examine(server, tokens, seed, examples, Path(folder)))
 
 
 if __name__ == "__main__":
