@@ -5,6 +5,8 @@ What is measured is `GET /health`, which asks nothing: it waits for the event lo
 
 import asyncio
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 
@@ -37,6 +39,17 @@ ASKED = {
 
 def _health(port: int) -> AbstractAsyncContextManager[list[float]]:
     return polled(port, HEALTH, POLL_EVERY_S)
+
+
+def _flood(port: int, request: bytes, seconds: float) -> None:
+    """In a process of its own, since who reads so much would come late to look himself."""
+    asyncio.run(_ask_for(port, request, seconds))
+
+
+async def _flooded(port: int, request: bytes, seconds: float) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as pool:
+        await asyncio.get_running_loop().run_in_executor(pool, _flood, port, request, seconds)
 
 
 async def _ask_for(port: int, request: bytes, seconds: float) -> None:
@@ -97,7 +110,7 @@ async def greedy(postgres: Postgres, quick: bool) -> list[Figure]:
         figures.append(Figure("nobody else: p99", f"{idle_ms:.3g} ms"))
         for name, request in ASKED.items():
             async with _health(running.port) as times:
-                await _ask_for(running.port, request, seconds)
+                await _flooded(running.port, request, seconds)
             ratio = percentile(times, 99) / idle_ms
             figures += [
                 bounded(f"{name}: p99 over idle", ratio, RATIO_LIMIT, ""),
