@@ -48,6 +48,7 @@ from backend.routes import (
 )
 from backend.telemetry.start import keep_telemetry
 from backend.turns.afterwork import keep_afterwork
+from backend.turns.closing import MARK_LIMIT
 from backend.turns.leases import keep_leases
 from backend.turns.live import keep_live
 from backend.turns.runs import Runs
@@ -165,8 +166,11 @@ async def _open_database(app: FastAPI, settings: Settings, stack: AsyncExitStack
     app.state.pool = pool
     app.state.sessions = Sessions(pool)
     app.state.autocommit = Sessions(pool, autocommit=True)
-    app.state.lease_pool = create_pool(settings.model_copy(update={"database_pool_size": 1}), url)
-    stack.push_async_callback(app.state.lease_pool.close)
+    # a connection each, which no request can hold up
+    for own in ("lease_pool", "mark_pool"):
+        pool = create_pool(settings.model_copy(update={"database_pool_size": 1}), url)
+        stack.push_async_callback(pool.close)
+        setattr(app.state, own, pool)
 
 
 async def _open_runtime(
@@ -189,6 +193,7 @@ async def _open_runtime(
         settings,
         app.state.sessions,
         autocommit,
+        Sessions(app.state.mark_pool, autocommit=True, seconds=MARK_LIMIT),
         providers,
         runs,
         await stack.enter_async_context(keep_live(autocommit, runs)),

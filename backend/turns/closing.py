@@ -27,7 +27,7 @@ from backend.chat_errors import (
 )
 from backend.conversations.approvals import Approval
 from backend.conversations.tool_calls import ToolCall, as_shown, unfinished_answer
-from backend.database import Session
+from backend.database import Session, Sessions
 from backend.errors import RUNNING_RETRY_S, is_outage
 from backend.journal.ending import (
     Record,
@@ -51,6 +51,8 @@ OUTAGE_PAUSES = (0.1, 0.4, 1.0, 2.0, 2.0, 2.0)
 """Seconds before each further try to end a turn, where the database is away."""
 STOPPED_EARLY = "Stopped before anything was said or done."
 """The answer of a turn that was stopped so early; nothing else would be left of it."""
+MARK_LIMIT = 1.0
+"""Seconds that a row may take to say whether its answer was taken, before the next try."""
 LATE_PAUSES = tuple(repeat(0.5, 120))
 """The same once its client has been told that the database is away."""
 
@@ -84,7 +86,7 @@ async def close_run(
     else:
         return await _close_failed(runtime, run, request, end)
     try:
-        return await _write(runtime, write, OUTAGE_PAUSES)
+        return await _write(runtime.autocommit, write, OUTAGE_PAUSES)
     except Exception as error:
         return await _close_failed(runtime, run, request, error, write)
 
@@ -182,7 +184,7 @@ async def _fail(runtime: Runtime, run: Run) -> Record:
     """Close the turn as failed; what its row says then, as far as it can be asked."""
     turn = run.turn
     try:
-        return await _write(runtime, partial(_fail_once, runtime, run), OUTAGE_PAUSES)
+        return await _write(runtime.autocommit, partial(_fail_once, runtime, run), OUTAGE_PAUSES)
     except Exception as error:
         logger.error("turn not closed", exc_info=error, extra={"fields": _fields(turn)})
         return _close_late(runtime, run, partial(_fail_once, runtime, run))
@@ -205,7 +207,7 @@ def _close_late(runtime: Runtime, run: Run, write: Write[Any]) -> Record:
 
     async def close() -> None:
         try:
-            await _write(runtime, write, LATE_PAUSES)
+            await _write(runtime.autocommit, write, LATE_PAUSES)
         except Exception as error:
             logger.error("turn never closed", exc_info=error, extra={"fields": _fields(run.turn)})
         finally:
@@ -217,32 +219,32 @@ def _close_late(runtime: Runtime, run: Run, write: Write[Any]) -> Record:
     return Record(MessageStatus.RUNNING, run.turn.attempt, said, run.turn.calls, untaken=True)
 
 
-async def _write[T](runtime: Runtime, write: Write[T], pauses: Iterable[float]) -> T:
+async def _write[T](sessions: Sessions, write: Write[T], pauses: Iterable[float]) -> T:
     """What `write` returns, which is tried again after each pause while the database is away."""
     for pause in pauses:
         try:
-            async with runtime.autocommit() as session:
+            async with sessions() as session:
                 return await write(session)
         except Exception as error:
             if not is_outage(error):
                 raise
             logger.warning("database away at the end of a turn", exc_info=error)
             await asyncio.sleep(pause)
-    async with runtime.autocommit() as session:
+    async with sessions() as session:
         return await write(session)
 
 
 async def note_untaken(runtime: Runtime, message_id: int, attempt: int) -> None:
     """Have the row say that nobody waits for the answer of this attempt any more."""
     write = partial(mark_untaken, message_id=message_id, attempt=attempt)
-    await _write(runtime, write, OUTAGE_PAUSES)
+    await _write(runtime.marks, write, OUTAGE_PAUSES)
 
 
 async def settle(runtime: Runtime, answer: Answer, taken: bool) -> None:
     """Have the row say whether `answer` was taken, where it says otherwise."""
     if taken and answer.untaken:
         with runtime.runs.handed(answer.message_id) as handed:
-            await _write(runtime, partial(_mark_taken, answer, handed), OUTAGE_PAUSES)
+            await _write(runtime.marks, partial(_mark_taken, answer, handed), OUTAGE_PAUSES)
     elif not taken and not answer.untaken:
         await note_untaken(runtime, answer.message_id, answer.attempt)
 

@@ -20,6 +20,8 @@ class Runtime:
     sessions: Sessions
     autocommit: Sessions
     """For what is one statement, and so a transaction by itself."""
+    marks: Sessions
+    """The same on a connection of its own, for whether an answer was taken: a resend asks soon."""
     providers: Providers
     runs: Runs
     live: Live

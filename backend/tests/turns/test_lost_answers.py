@@ -97,11 +97,11 @@ class Person:
         )
         return [(str(status), bool(repeats)) for status, repeats in rows]
 
-    async def until(self, *rows: tuple[str, bool]) -> None:
+    async def until(self, *rows: tuple[str, bool], limit: float = 30) -> None:
         async def are_there() -> bool:
             return await self.rows() == list(rows)
 
-        await until(are_there, limit=30)
+        await until(are_there, limit=limit)
 
 
 @asynccontextmanager
@@ -182,6 +182,33 @@ async def test_who_leaves_just_before_the_answer_is_sent_has_not_taken_it(on: St
                 # the second is sent again after the first was answered, and so is a new one
                 assert (await chat(client, "Add milk"))["response"]
         assert len(await alice.rows()) == 2
+
+
+async def test_that_an_answer_is_lost_is_known_at_once_however_busy_its_server_is(
+    on: Stage,
+) -> None:
+    """Requests that wait for a locked row have all of the server's connections for seconds."""
+    async with (
+        person(on, "alice") as alice,
+        on.one.client(alice.token) as one,
+        on.two.client(alice.token) as two,
+        await AsyncConnection.connect(on.url) as locking,
+    ):
+        writer = await alice.begin({"message": "Add milk"})
+        (task,) = (await two.get("/api/tasks")).json()["tasks"]
+        lock = "SELECT id FROM tasks WHERE user_id = %s FOR UPDATE"
+        await locking.execute(lock, [alice.user_id])
+        path = f"/api/tasks/{task['id']}/complete"
+        waiters = [asyncio.create_task(one.patch(path)) for _ in range(20)]
+        await until(partial(is_waited_for, on.url, by=10), limit=30)
+        leave(writer, "reloaded")
+        await alice.until(("running", True), limit=2.5)  # a connection is waited for for 3 s
+        on.go_on.set()
+        again = await two.post("/api/chat", json={"message": "Add milk"})
+        assert again.headers["idempotency-replayed"] == "true"
+        assert await tasks_of(two) == 1
+        await locking.rollback()
+        await asyncio.gather(*waiters)
 
 
 async def test_those_who_join_get_the_one_answer_whoever_of_them_leaves(on: Stage) -> None:
