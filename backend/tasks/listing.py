@@ -1,10 +1,15 @@
 """A person's tasks, page by page: those that match, how many there are, and those still open."""
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import batched
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     Select,
+    any_,
     bindparam,
     func,
     select,
@@ -16,14 +21,17 @@ from backend.database import Session, execute
 from backend.tasks.filters import ALL, FIRST, PLACES, Sort, TaskFilter, matching, place_of
 from backend.tasks.stored import (
     COLUMNS,
+    OWNED,
     StoredTask,
     read_task,
+    table,
 )
 
 LISTED_MAX = 5000
 """Tasks of one answer at the most."""
 READ_AT_ONCE = 250
 """Rows that one statement reads, so that no list holds up the event loop."""
+_BY_IDS = select(*COLUMNS).where(OWNED, table.c.id == any_(bindparam("ids", ARRAY(BigInteger))))
 
 
 @cache
@@ -32,16 +40,26 @@ def _count_of(names: frozenset[str]) -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def _page_of(names: frozenset[str], sort: Sort, *, counted: bool) -> Select[*tuple[Any, ...]]:
+def _page_of(names: frozenset[str], sort: Sort) -> Select[*tuple[Any, ...]]:
+    total = _count_of(names).scalar_subquery().label("total")
+    return _in_order(select(*COLUMNS, total), names, sort)
+
+
+@cache
+def _ids_of(names: frozenset[str], sort: Sort) -> Select[*tuple[Any, ...]]:
+    return _in_order(select(table.c.id), names, sort)
+
+
+def _in_order(
+    selected: Select[*tuple[Any, ...]], names: frozenset[str], sort: Sort
+) -> Select[*tuple[Any, ...]]:
+    """So many of what is meant, behind a position."""
     place = tuple_(*PLACES[sort])
-    page = (
-        select(*COLUMNS)
-        .where(matching(names), place > POSITION if sort is Sort.DUE else place < POSITION)
+    return (
+        selected.where(matching(names), place > POSITION if sort is Sort.DUE else place < POSITION)
         .order_by(*(each if sort is Sort.DUE else each.desc() for each in PLACES[sort]))
         .limit(bindparam("limit"))
     )
-    total = _count_of(names).scalar_subquery().label("total")
-    return page.add_columns(total) if counted else page
 
 
 class TaskPage(NamedTuple):
@@ -65,28 +83,35 @@ async def list_tasks(
 ) -> TaskPage:
     """The first `limit` tasks, 1 or more, behind a position; without one from the beginning.
 
-    One statement, or one for each `READ_AT_ONCE` where there are more.
+    One statement; where there are more than `READ_AT_ONCE` the order of the rest is asked once,
+    and then its rows by so many ids.
     """
     filters = wanted.values
     names = frozenset(filters)
-    before = before or FIRST[sort]
+    behind = before or FIRST[sort]
     values = filters | {"owner": user_id}
-    found: list[StoredTask] = []
-    total, more = None, True
-    while more and len(found) < limit:
-        size = min(limit - len(found), READ_AT_ONCE)
-        statement = _page_of(names, sort, counted=total is None)
-        part = values | position_values(before) | {"limit": size + 1}
-        rows = (await execute(session, statement, part)).all()
-        if rows and total is None:
-            total = rows[0].total
-        found += map(read_task, rows[:size])
-        more = len(rows) > size
-        before = place_of(found[-1], sort) if found else before
-    if total is None:  # where nothing stands behind the first place there is nothing at all
-        count = before != FIRST[sort] and await _count(session, names, values)
-        total = int(count)
-    return TaskPage(found, total, before if more else None)
+    size = min(limit, READ_AT_ONCE)
+    part = values | position_values(behind) | {"limit": size + 1}
+    rows = (await execute(session, _page_of(names, sort), part)).all()
+    if not rows:  # nothing stands behind the first place only where there is nothing at all
+        return TaskPage([], await _count(session, names, values) if before else 0, None)
+    found = [read_task(row) for row in rows[:size]]
+    more = len(rows) > size
+    if more and limit > size:
+        part = values | position_values(place_of(found[-1], sort)) | {"limit": limit - size + 1}
+        ids = (await execute(session, _ids_of(names, sort), part)).scalars()
+        found += await _read(session, user_id, ids[: limit - size])
+        more = len(ids) > limit - size
+    return TaskPage(found, rows[0].total, place_of(found[-1], sort) if more else None)
+
+
+async def _read(session: Session, user_id: str, ids: Sequence[int]) -> list[StoredTask]:
+    """The tasks with these ids, in their order; what was deleted meanwhile is left out."""
+    found: dict[int, StoredTask] = {}
+    for some in batched(ids, READ_AT_ONCE, strict=False):
+        rows = await execute(session, _BY_IDS, {"owner": user_id, "ids": list(some)})
+        found.update((row.id, read_task(row)) for row in rows)
+    return [found[each] for each in ids if each in found]
 
 
 async def _count(session: Session, names: frozenset[str], values: dict[str, object]) -> int:
