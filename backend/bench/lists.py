@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from statistics import median
+from time import perf_counter
 
 import psycopg
 
@@ -17,6 +18,9 @@ from backend.tests.support.plans import Node, nodes, plans, scans
 
 LARGE, SMALL = 0, 1
 """The two people who are compared; all others have accounts as small as the second's."""
+TASKS = 5000
+"""Open tasks of the large account, all due, half of them again and again."""
+CALENDAR_MAX_MS = 300.0
 RATIO_MAX = 2.0
 """How much longer a list may take in the large account."""
 SEARCH_MAX_MS = 250.0
@@ -27,7 +31,7 @@ _CONVERSATIONS = """
     INSERT INTO conversations (user_id, message_count, title, created_at, updated_at)
     SELECT 'user-' || person, 2, 'Trip ' || n, at, at
     FROM generate_series(0, {people} - 1) person,
-        LATERAL generate_series(1, CASE person WHEN {large} THEN 10000 ELSE 60 END) n,
+        LATERAL generate_series(1, CASE person WHEN {large} THEN 10000 ELSE 120 END) n,
         LATERAL (SELECT timestamptz '2026-01-01' + n * interval '1 minute') times (at);
     INSERT INTO messages (conversation_id, user_id, role, content)
     SELECT id, user_id, role, 'What to pack for ' || title || '?'
@@ -47,6 +51,14 @@ _LONG = """
     SELECT id FROM long
 """
 
+_TASKS = """
+    INSERT INTO tasks (user_id, title, description, due_date, recurrence_pattern, time_zone)
+    SELECT 'user-{person}', 'Task ' || n, repeat('notes ', 20),
+        timestamptz '2026-01-01' + n * interval '1 hour',
+        CASE n % 2 WHEN 1 THEN 'daily' ELSE 'none' END, 'Europe/Berlin'
+    FROM generate_series(1, {tasks}) n
+"""
+
 
 def _seed(database_url: str) -> dict[int, int]:
     """Fill the tables; the long conversation of each of the two."""
@@ -57,7 +69,8 @@ def _seed(database_url: str) -> dict[int, int]:
             made = _LONG.format(person=person, messages=messages).encode()
             row = connection.execute(made).fetchone()
             long[person] = row[0] if row else 0
-        connection.execute("VACUUM (ANALYZE) conversations, messages")
+        connection.execute(_TASKS.format(person=LARGE, tasks=TASKS).encode())
+        connection.execute("VACUUM (ANALYZE) conversations, messages, tasks")
     return long
 
 
@@ -120,8 +133,22 @@ async def _plans(database_url: str, long: dict[int, int]) -> list[Figure]:
         await pool.close()
 
 
+async def _calendar(port: int, rounds: int) -> float:
+    """Milliseconds of the large account's calendar, the median."""
+    token = token_of(LARGE)
+    async with Connection(port) as connection:
+        made = await connection.ask(http_request("POST", "/api/calendar", token))
+        request = http_request("GET", made["path"])
+        times = []
+        for _ in range(rounds):
+            began = perf_counter()
+            await connection.status_of(request)
+            times.append(1000 * (perf_counter() - began))
+        return median(times)
+
+
 async def lists(postgres: Postgres, quick: bool) -> list[Figure]:
-    """One person has 10,000 conversations and one of 100,000 messages, 499 have 60 each."""
+    """One person has 10,000 conversations and one of 100,000 messages, 499 have 120 each."""
     rounds = 60 if quick else 320
     url = postgres.new_database("lists")
     figures: list[Figure] = []
@@ -135,9 +162,11 @@ async def lists(postgres: Postgres, quick: bool) -> list[Figure]:
             figures += _compared(name, *await _medians(running.port, path, rounds))
         rare, _ = await _medians(running.port, lambda _: "/api/conversations?q=4711", rounds)
         common, _ = await _medians(running.port, lambda _: "/api/conversations?q=message", 30)
+        calendar = await _calendar(running.port, 10)
     return [
         *figures,
         bounded("search, a word of few messages", rare, SEARCH_MAX_MS, " ms"),
         bounded("search, a word of 100,000", common, SEARCH_MAX_MS, " ms"),
+        bounded(f"a calendar of {TASKS} tasks", calendar, CALENDAR_MAX_MS, " ms"),
         *await _plans(url, long),
     ]

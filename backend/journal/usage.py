@@ -91,17 +91,26 @@ async def list_usage(session: Session, user_id: str, days: int) -> list[DayOfMod
     return [DayOfModel(*row) for row in rows]
 
 
+COUNTED_MAX = 1000
+"""Answers of a conversation, the newest, that are counted when it is opened."""
 _USED_IN = text("""
-    SELECT sum(input_tokens)::bigint AS input_tokens, sum(cached_tokens)::bigint AS cached_tokens,
+    SELECT count(*) AS answers,
+           sum(input_tokens)::bigint AS input_tokens, sum(cached_tokens)::bigint AS cached_tokens,
            sum(output_tokens)::bigint AS output_tokens,
-           sum((SELECT sum(cost_usd) FROM spending WHERE message_id = messages.id)) AS cost_usd
-    FROM messages WHERE conversation_id = :conversation AND role = 'assistant'
+           sum((SELECT sum(cost_usd) FROM spending WHERE message_id = counted.id)) AS cost_usd
+    FROM (
+        SELECT id, input_tokens, cached_tokens, output_tokens
+        FROM messages WHERE conversation_id = :conversation AND role = 'assistant'
+        ORDER BY created_at DESC LIMIT :most
+    ) AS counted
 """)
 
 
 def ask_usage_of(session: Session, conversation_id: int) -> Ahead:
     """What a conversation has cost, which the caller knows to be its owner's; one row.
 
-    Tokens are as its messages keep them; null where none were counted, or nothing had a price.
+    Of its newest `COUNTED_MAX` answers, so that a long one costs no more. Tokens are as its
+    messages keep them; null where none were counted, or nothing had a price.
     """
-    return session.ahead(_USED_IN, {"conversation": conversation_id})
+    values = {"conversation": conversation_id, "most": COUNTED_MAX}
+    return session.ahead(_USED_IN, values)

@@ -64,6 +64,8 @@ class ConversationUsage(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
+    answers: int
+    """Of how many answers: all, or the newest 1,000."""
     input_tokens: int | None
     cached_tokens: int | None
     """Of the input, those the provider had kept from an earlier request."""

@@ -66,7 +66,11 @@ async def test_an_empty_conversation_is_made_of_nothing(alice: httpx.AsyncClient
         "toolsets": [],
     }
     spent = ("input_tokens", "cached_tokens", "output_tokens", "cost_usd")
-    nothing: dict[str, object] = {"messages": [], "next": None, "usage": dict.fromkeys(spent)}
+    nothing: dict[str, object] = {
+        "messages": [],
+        "next": None,
+        "usage": {"answers": 0, **dict.fromkeys(spent)},
+    }
     assert await opened(alice, made["id"]) == made | nothing
 
 

@@ -80,7 +80,7 @@ async def test_a_conversation_says_what_it_has_cost_to_its_owner(
         return (await alice.get(f"/api/conversations/{made}?limit=1")).json()["usage"]
 
     tokens = ("input_tokens", "cached_tokens", "output_tokens")
-    assert await used() == dict.fromkeys((*tokens, "cost_usd"))
+    assert await used() == {"answers": 0, **dict.fromkeys((*tokens, "cost_usd"))}
     model.extend([costing(calls("list_tasks"), 100, 0, 10), costing(says("None."), 150, 100, 5)])
     await send(alice, "What is there?", conversation_id=made)
     model.extend([costing(calls("list_tasks"), 40, 0, 4), LOST])
@@ -89,8 +89,24 @@ async def test_a_conversation_says_what_it_has_cost_to_its_owner(
     await send(alice, "Something else")
 
     sums = dict(zip(tokens, (290, 100, 19), strict=True))
-    assert await used() == sums | {"cost_usd": pytest.approx(cost_of(**sums))}
+    cost = pytest.approx(cost_of(**sums))
+    assert await used() == {"answers": 2, **sums, "cost_usd": cost}
     assert (await bob.get(f"/api/conversations/{made}")).status_code == 404
+
+
+async def test_of_a_long_conversation_the_newest_thousand_answers_are_counted(
+    alice: httpx.AsyncClient, alice_id: str, sessions: Sessions
+) -> None:
+    long = """WITH made AS (INSERT INTO conversations (user_id) VALUES (:id) RETURNING id)
+              INSERT INTO messages (conversation_id, user_id, role, content, input_tokens,
+                output_tokens, created_at)
+              SELECT id, :id, 'assistant', 'Hello.', CASE n WHEN 1 THEN 5000 ELSE 2 END, 1,
+                timestamptz '2026-01-01Z' + n * interval '1 minute'
+              FROM made, generate_series(1, 1001) n"""
+    await run_sql(sessions, long, id=alice_id)
+    (made,) = (await alice.get("/api/conversations")).json()["conversations"]
+    usage = (await alice.get(f"/api/conversations/{made['id']}?limit=1")).json()["usage"]
+    assert [usage[each] for each in ("answers", "input_tokens")] == [1000, 2000]
 
 
 async def test_a_failed_turn_counts_and_a_retry_adds_to_it(

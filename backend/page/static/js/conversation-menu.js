@@ -68,10 +68,11 @@ function modelChoice({ provider, model }) {
   return el("select", { name: "model" }, ...choices.map((each) => el("option", { value: JSON.stringify({ provider: each.provider, model: each.model }), selected: isThis(each) }, `${each.model} (${each.provider})`)));
 }
 
-function spent({ input_tokens: input, output_tokens: output, cost_usd: cost }) {
+function spent({ answers, input_tokens: input, output_tokens: output, cost_usd: cost }) {
   if (input === null) return "";
   const money = cost === null ? "" : `, ${moneyText(cost)}`;
-  return `Used so far: ${(input + (output ?? 0)).toLocaleString()} tokens${money}`;
+  const those = answers < 1000 ? "so far" : "by the newest 1,000 answers";
+  return `Used ${those}: ${(input + (output ?? 0)).toLocaleString()} tokens${money}`;
 }
 
 async function discard(conversation, on) {
