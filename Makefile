@@ -56,8 +56,8 @@ fmt: install  ## Mend format and lint where that is mechanical
 	.venv/bin/python -m ruff check --fix
 	.venv/bin/python -m ruff format
 
-bench: install  ## Measure turns a second; not part of the tests
-	.venv/bin/python -m backend.bench
+bench: install  ## Measure turns a second; `make bench cluster` and others measure one section, QUICK=1 roughly
+	.venv/bin/python -m backend.bench $(sections) $(if $(QUICK),--quick)
 
 evals: install  ## Measure how well the assistant does with the provider that is set; GROUP=... plays one group
 	.venv/bin/python -m backend.evals $(if $(GROUP),--group "$(GROUP)")
@@ -73,8 +73,15 @@ faults: install  ## Break the service on purpose, 540 ways; SEED=n plays one aga
 upgrade: install  ## Run the release before and this one on one database, with traffic; FROM=commit names another
 	.venv/bin/python -m backend.faults.upgrade $(if $(FROM),--from "$(FROM)")
 
+# What follows the word `bench` are its sections, and no targets.
+ifeq ($(firstword $(MAKECMDGOALS)),bench)
+sections := $(filter-out bench,$(MAKECMDGOALS))
+.PHONY: $(sections)
+$(sections): ; @:
+else
 cluster: install  ## Serve two replicas behind haproxy, with PgBouncer and Redis, as compose.yaml does
 	@.venv/bin/python -m backend.tests.support.cluster
+endif
 
 # uv, in an environment of its own, resolves for every platform at once, not only for this one.
 # A pin that still fits stays; with UPGRADE=1 the newest are taken. An extra's file holds what it

@@ -72,7 +72,7 @@ def _bare_request(words: int, pause: int) -> bytes:
     return http_request("POST", "/chat", body={"message": f"Talk {words} {pause}"})
 
 
-def _our_request(people: Iterator[int]) -> Callable[[int, int], bytes]:
+def our_request(people: Iterator[int]) -> Callable[[int, int], bytes]:
     """Each message is another person's, in a chat of its own."""
 
     def request(words: int, pause: int) -> bytes:
@@ -95,7 +95,7 @@ async def _pair(postgres: Postgres, url: str, port: int) -> AsyncIterator[tuple[
         service(postgres.folder, url, port) as ours,
         service(postgres.folder, url, port) as other,
     ):
-        request = _our_request(count())
+        request = our_request(count())
         yield (
             Side(ours.port, ours.pid, request),
             Side(bare.port, bare.pid, _bare_request),

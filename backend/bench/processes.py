@@ -16,6 +16,8 @@ from typing import Any, cast
 from backend.bench.load import Connection, UnexpectedAnswer, http_request
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PROVIDER = "backend.tests.support.scripted_provider"
+TALKER = "backend.bench.talker"
 START_LIMIT = 60.0
 """Seconds after which a service that is not healthy is given up."""
 
@@ -68,19 +70,26 @@ async def _running(*arguments: str, **options: Any) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
+async def listening(module: str, *arguments: str) -> AsyncIterator[Service]:
+    """A module of ours that says on which port it listens."""
+    started = perf_counter()
+    async with _running("-m", module, *arguments, cwd=CHECKOUT, stdout=PIPE) as process:
+        port = int(await cast(asyncio.StreamReader, process.stdout).readline())
+        yield Service(port, perf_counter() - started, process.pid)
+
+
+@asynccontextmanager
 async def provider(delay: float = 0.0) -> AsyncIterator[int]:
     """The scripted provider, `delay` seconds an answer; gives its port."""
-    module = "backend.tests.support.scripted_provider"
-    arguments = ("-m", module, "--delay", str(delay))
-    async with _running(*arguments, cwd=CHECKOUT, stdout=PIPE) as process:
-        yield int(await cast(asyncio.StreamReader, process.stdout).readline())
+    async with listening(PROVIDER, "--delay", str(delay)) as started:
+        yield started.port
 
 
 @asynccontextmanager
 async def talker() -> AsyncIterator[int]:
     """A provider that streams; gives its port."""
-    async with _running("-m", "backend.bench.talker", cwd=CHECKOUT, stdout=PIPE) as process:
-        yield int(await cast(asyncio.StreamReader, process.stdout).readline())
+    async with listening(TALKER) as started:
+        yield started.port
 
 
 @asynccontextmanager
@@ -90,7 +99,7 @@ async def bare_stream(provider_port: int) -> AsyncIterator[Service]:
     arguments = ("-m", "uvicorn", "backend.bench.bare_stream:app", "--port", str(port))
     environment = os.environ | {
         "OPENAI_API_KEY": "bench",
-        "OPENAI_BASE_URL": _base_url(provider_port),
+        "OPENAI_BASE_URL": base_url(provider_port),
     }
     started = perf_counter()
     async with _running(
@@ -115,7 +124,7 @@ async def import_sdk() -> None:
 
 @asynccontextmanager
 async def bare_loop(provider_port: int) -> AsyncIterator[BareLoop]:
-    arguments = ("-m", "backend.bench.bare_loop", _base_url(provider_port))
+    arguments = ("-m", "backend.bench.bare_loop", base_url(provider_port))
     async with _running(*arguments, cwd=CHECKOUT, stdin=PIPE, stdout=PIPE) as process:
         yield BareLoop(
             process.pid,
@@ -167,13 +176,14 @@ def _environment(database_url: str, provider_port: int, pool_size: int) -> Mappi
         "DATABASE_POOL_SIZE": str(pool_size),
         "OPENAI_API_KEY": "bench",
         "AI_SUMMARIES": "false",
-        "OPENAI_BASE_URL": _base_url(provider_port),
+        "OPENAI_BASE_URL": base_url(provider_port),
         "CHAT_CONCURRENCY": "1000",
         **dict.fromkeys(limits, "1000000/minute"),
     }
 
 
-def _base_url(provider_port: int) -> str:
+def base_url(provider_port: int) -> str:
+    """What a service is to be told of a provider here."""
     return f"http://127.0.0.1:{provider_port}/v1"
 
 

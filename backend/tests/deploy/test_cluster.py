@@ -1,13 +1,14 @@
 """Two replicas behind the proxy that is shipped, with PgBouncer and Redis: what a deployment is."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from backend.tests.support import better_auth
-from backend.tests.support.cluster import Cluster, running_cluster
+from backend.tests.support.cluster import Cluster, NotInstalled, running_cluster
 from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
 from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 from backend.tests.test_chat import chat, messages_of
@@ -23,9 +24,14 @@ async def provider() -> AsyncIterator[ScriptedProvider]:
 
 @pytest.fixture
 async def cluster(shared_database_url: str, provider: ScriptedProvider) -> AsyncIterator[Cluster]:
+    """Skips the test where a program is missing; CI has to have them."""
     url, limit = provider.base_url, "30/minute"
-    async with running_cluster(shared_database_url, url, RATE_LIMIT_TASKS=limit) as cluster:
-        yield cluster
+    try:
+        async with running_cluster(shared_database_url, url, RATE_LIMIT_TASKS=limit) as cluster:
+            yield cluster
+    except NotInstalled as error:
+        assert os.environ.get("CI") != "true", error
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -1,33 +1,40 @@
-"""The topology of compose.yaml without containers: haproxy, two replicas, PgBouncer and Redis.
+"""The topology of compose.yaml without containers: haproxy, replicas, PgBouncer and Redis.
 
-haproxy runs by the file that is shipped, `backend/deploy/haproxy.cfg`. `make cluster` serves it
-until it is told to stop.
+haproxy runs by the file that is shipped, `backend/deploy/haproxy.cfg`, with as many replicas as
+there are. `make cluster` serves it until it is told to stop; `make bench cluster` measures it.
 """
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import sys
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
-import pytest
 
 from backend import demo
-from backend.faults.pooler import find_pgbouncer, pooled
+from backend.faults.pooler import find_pgbouncer, pooler
 from backend.postgres.embedded import start_embedded
+from backend.tests.support.redis_server import PROGRAM as REDIS
 from backend.tests.support.redis_server import RedisServer, redis_server
 from backend.tests.support.servers import Server, serving
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+NAMES = ("one", "two", "three", "four")
+"""Of replicas, in the file of haproxy; no more can be started."""
 START_LIMIT = 20.0
 """Seconds after which a proxy that finds no replica ready is given up."""
+
+
+class NotInstalled(Exception):
+    """Programs that a cluster needs are missing; the text names them."""
 
 
 @dataclass
@@ -37,6 +44,8 @@ class Cluster:
     address: str
     replicas: list[Server]
     redis: RedisServer
+    pids: Mapping[str, list[int]]
+    """Of all that runs, by the names of the programs."""
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         """A client of whichever replica the proxy chooses, signed in where a token is given."""
@@ -60,45 +69,65 @@ def open_folder() -> Iterator[Path]:
 
 @asynccontextmanager
 async def running_cluster(
-    database_url: str, provider_url: str, **settings: str
+    database_url: str, provider_url: str, number: int = 2, **settings: str
 ) -> AsyncIterator[Cluster]:
-    """Two replicas and what stands around them, on a database that is there.
+    """As many replicas and what stands around them, on a database that is there.
 
-    Skips the test where a program is missing; CI has to have them.
+    Raises:
+        NotInstalled: a program is missing.
     """
     haproxy, pgbouncer = find_haproxy(), find_pgbouncer()
-    if haproxy is None or pgbouncer is None:
-        assert os.environ.get("CI") != "true", "CI must have haproxy and pgbouncer"
-        pytest.skip("haproxy or pgbouncer is not installed")
+    found = {"haproxy": haproxy, "pgbouncer": pgbouncer, "redis-server": REDIS}
+    if haproxy is None or pgbouncer is None or REDIS is None:
+        missing = [name for name, program in found.items() if program is None]
+        raise NotInstalled(f"not installed: {', '.join(missing)} (Debian has them by these names)")
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(open_folder())
         redis = await stack.enter_async_context(redis_server())
-        url = await stack.enter_async_context(pooled(pgbouncer, database_url, folder))
+        url, pooling = await stack.enter_async_context(pooler(pgbouncer, database_url, folder))
         shared = {"RATE_LIMIT_STORAGE_URI": redis.uri, "DRAIN_SECONDS": "3"} | settings
-        both = [serving(url, provider_url, **shared) for _ in range(2)]
-        replicas = await asyncio.gather(*map(stack.enter_async_context, both))
-        address = await stack.enter_async_context(_proxy(haproxy, replicas))
-        yield Cluster(address, replicas, redis)
+        all_of_them = [serving(url, provider_url, **shared) for _ in range(number)]
+        replicas = await asyncio.gather(*map(stack.enter_async_context, all_of_them))
+        address, proxying = await stack.enter_async_context(_proxy(haproxy, replicas, folder))
+        pids = {
+            "replicas": [replica.process.pid for replica in replicas],
+            "haproxy": [proxying],
+            "PgBouncer": [pooling],
+            "Redis": [redis.process.pid] if redis.process else [],
+        }
+        yield Cluster(address, replicas, redis, pids)
+
+
+def _configuration(number: int) -> str:
+    """The file that is shipped, with as many lines of replicas as there are."""
+    lines = "".join(f'    server {name} "${{REPLICA_{name.upper()}}}"\n' for name in NAMES[:number])
+    return re.sub(r"( +server one .*\n)( +server two .*\n)", lines, CONFIGURATION.read_text())
 
 
 @asynccontextmanager
-async def _proxy(program: str, replicas: list[Server]) -> AsyncIterator[str]:
+async def _proxy(
+    program: str, replicas: list[Server], folder: Path
+) -> AsyncIterator[tuple[str, int]]:
+    """Its address and its process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listen = f"127.0.0.1:{listener.getsockname()[1]}"
-    one, two = (replica.address.removeprefix("http://") for replica in replicas)
+    configuration = folder / "haproxy.cfg"
+    configuration.write_text(_configuration(len(replicas)))
+    addresses = (replica.address.removeprefix("http://") for replica in replicas)
     process = await asyncio.create_subprocess_exec(
         program,
         "-db",
         "-f",
-        str(CONFIGURATION),
-        env={"LISTEN": listen, "REPLICA_ONE": one, "REPLICA_TWO": two},
+        str(configuration),
+        env={"LISTEN": listen}
+        | {f"REPLICA_{name.upper()}": each for name, each in zip(NAMES, addresses, strict=False)},
         stdout=DEVNULL,
         stderr=DEVNULL,
     )
     try:
         async with asyncio.timeout(START_LIMIT):
             await _until_ready(f"http://{listen}")
-        yield f"http://{listen}"
+        yield f"http://{listen}", process.pid
     finally:
         process.kill()
         await process.wait()
@@ -135,3 +164,5 @@ if __name__ == "__main__":
         asyncio.run(serve())
     except KeyboardInterrupt:
         sys.stdout.write("\n")
+    except NotInstalled as error:
+        sys.exit(str(error))

@@ -33,6 +33,9 @@ class Process(Protocol):
     """A process, whoever is its parent."""
 
     @property
+    def pid(self) -> int: ...
+
+    @property
     def returncode(self) -> int | None: ...
 
     def send_signal(self, signal: int) -> None: ...
@@ -47,6 +50,10 @@ class Fork:
     """A server that a nursery has forked."""
 
     replica: Replica
+
+    @property
+    def pid(self) -> int:
+        return self.replica.pid
 
     @property
     def returncode(self) -> int | None:
