@@ -56,8 +56,8 @@ fmt: install  ## Mend format and lint where that is mechanical
 	.venv/bin/python -m ruff check --fix
 	.venv/bin/python -m ruff format
 
-bench: install  ## Measure turns a second; `make bench cluster` and others measure one section, QUICK=1 roughly
-	.venv/bin/python -m backend.bench $(sections) $(if $(QUICK),--quick)
+bench: install  ## Measure turns a second; `make bench cluster`, `make bench big MESSAGES=...`, QUICK=1
+	.venv/bin/python -m backend.bench $(sections) $(if $(QUICK),--quick) $(if $(MESSAGES),--messages $(MESSAGES))
 
 evals: install  ## Measure how well the assistant does with the provider that is set; GROUP=... plays one group
 	.venv/bin/python -m backend.evals $(if $(GROUP),--group "$(GROUP)")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from uvicorn.loops.auto import auto_loop_factory
 
+from backend.bench.big import MESSAGES, big
 from backend.bench.burst import burst
 from backend.bench.cluster import cluster
 from backend.bench.context import context
@@ -46,13 +47,14 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "greedy": ("GET /health while somebody has all done that the limits allow", greedy),
     "telling": ("CPU of a turn that is told of, over that of one that is not", telling),
     "start": ("Start to the first healthy answer", startup),
+    "big": ("A large database / one of 10,000 messages", big),
     "cluster": ("Replicas behind haproxy, with PgBouncer and Redis / one alone", cluster),
 }
-ONLY_BY_NAME = {"cluster"}
+ONLY_BY_NAME = {"cluster", "big"}
 """What takes minutes, or more than Python."""
 
 
-async def _run(names: list[str], quick: bool) -> bool:
+async def _run(names: list[str], quick: bool, messages: int) -> bool:
     """Whether no figure failed."""
     good = True
     with (
@@ -61,7 +63,8 @@ async def _run(names: list[str], quick: bool) -> bool:
     ):
         for name in names:
             title, section = SECTIONS[name]
-            figures = await section(server, quick)
+            asking = big(server, quick, messages) if name == "big" else section(server, quick)
+            figures = await asking
             say_figures(title, figures)
             good = good and all(figure.verdict != "FAILED" for figure in figures)
     return good
@@ -71,14 +74,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="backend.bench", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--quick", action="store_true", help="fewer rounds, rougher figures")
+    parser.add_argument("--messages", type=int, default=MESSAGES, help="how large big is")
     options = parser.parse_args()
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
     say_machine()
-    running = _run(
-        options.sections or [name for name in SECTIONS if name not in ONLY_BY_NAME], options.quick
-    )
+    names = options.sections or [name for name in SECTIONS if name not in ONLY_BY_NAME]
+    running = _run(names, options.quick, options.messages)
     return 0 if asyncio.run(running, loop_factory=auto_loop_factory()) else 1
 
 

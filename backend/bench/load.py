@@ -67,8 +67,9 @@ class Connection(asyncio.Protocol, AbstractAsyncContextManager["Connection"]):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, ended, body = self._received.partition(b"\r\n\r\n")
-        if not ended or len(body) < _content_length(head):
+        head, ended, rest = self._received.partition(b"\r\n\r\n")
+        body = _body(head, rest) if ended else None
+        if body is None:
             return
         self._received = b""
         if self._answer and not self._answer.done():
@@ -77,6 +78,19 @@ class Connection(asyncio.Protocol, AbstractAsyncContextManager["Connection"]):
     def connection_lost(self, _: Exception | None) -> None:
         if self._answer and not self._answer.done():
             self._answer.set_exception(ConnectionError("closed before the answer"))
+
+
+def _body(head: bytes, rest: bytes) -> bytes | None:
+    """What follows the head, once all of it is there."""
+    if b"transfer-encoding: chunked" not in head.lower():
+        return rest if len(rest) >= _content_length(head) else None
+    if not rest.endswith(b"\r\n0\r\n\r\n"):
+        return None
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return body
 
 
 def _content_length(head: bytes) -> int:
