@@ -53,7 +53,7 @@ def _plus(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
 
 _PAID = (
     update(messages)
-    .where(messages.c.id == bindparam("message"))
+    .where(messages.c.id == bindparam("message"), messages.c.user_id == bindparam("owner"))
     .values(
         input_tokens=_plus(messages.c.input_tokens, "spent_input"),
         cached_tokens=_plus(messages.c.cached_tokens, "spent_cached"),
@@ -95,7 +95,12 @@ _BOOKED = (
     .cte("booked")
 )
 _CHANGE = (
-    update(conversations).where(conversations.c.id == _PAID.c.conversation_id).add_cte(_BOOKED)
+    update(conversations)
+    .where(
+        conversations.c.id == _PAID.c.conversation_id,
+        conversations.c.user_id == bindparam("owner"),
+    )
+    .add_cte(_BOOKED)
 )
 _UNNAMED = and_(
     conversations.c.title == bindparam("by_rule", type_=Text), conversations.c.deleted_at.is_(None)
@@ -124,7 +129,10 @@ _UNMOVED = and_(
     conversations.c.context_from.is_not_distinct_from(bindparam("was_from", type_=BigInteger)),
     conversations.c.summary_to.is_not_distinct_from(bindparam("was_to", type_=BigInteger)),
 )
-_THIS = conversations.c.id == bindparam("conversation")
+_THIS = and_(
+    conversations.c.id == bindparam("conversation"),
+    conversations.c.user_id == bindparam("owner"),
+)
 _LEFT = select(_UNNAMED, _UNMOVED).where(_THIS)
 _NAME = _CHANGE.where(_UNNAMED).values(title=bindparam("named", type_=Text))
 _REMEMBER = _CHANGE.where(_UNMOVED).values(
@@ -138,9 +146,10 @@ _LOCK_CONVERSATION = select(conversations.c.id).where(_THIS).with_for_update()
 _LOCK_SUMMARY = (
     select(conversations.c.id, conversations.c.summary)
     .where(
+        conversations.c.user_id == bindparam("owner"),
         conversations.c.id
         == select(_own.c.conversation_id)
-        .where(_own.c.id == bindparam("message"))
+        .where(_own.c.id == bindparam("message"), _own.c.user_id == bindparam("owner"))
         .scalar_subquery(),
     )
     .add_columns((conversations.c.summary_to >= bindparam("message")).label("tells"))
@@ -167,6 +176,7 @@ async def left_to_do(session: Session, turn: Turn, by_rule: str | None = None) -
     """Whether it is still for this turn to name the conversation, and to move its context."""
     values = {
         "by_rule": by_rule,
+        "owner": turn.owner,
         "conversation": turn.conversation_id,
         "message": turn.message_id,
         **_was(turn),
@@ -195,31 +205,37 @@ async def remember(
         "new_to": remembered.summary_to,
     }
     values |= {**_was(turn), **_costs(turn, spending)}
-    locked = {"conversation": turn.conversation_id}
+    locked = {"owner": turn.owner, "conversation": turn.conversation_id}
     await session.flight((_LOCK_CONVERSATION, locked), (_REMEMBER, values), commit=True)
 
 
 async def read_summary(session: Session, turn: Turn) -> str | None:
     """The summary of the turn's conversation as it stands now."""
-    found = await execute(session, _SUMMARY, {"conversation": turn.conversation_id})
+    place = {"owner": turn.owner, "conversation": turn.conversation_id}
+    found = await execute(session, _SUMMARY, place)
     summary: str | None = found.scalar_one()
     return summary
 
 
-async def lock_summary(session: Session, message_id: int) -> tuple[int, str] | None:
+async def lock_summary(session: Session, user_id: str, message_id: int) -> tuple[int, str] | None:
     """The id and the summary of the message's conversation, locked; None where it says nothing.
 
     Locked all the same: what is said of the message after this sees what has become of it.
     """
-    row = (await execute(session, _LOCK_SUMMARY, {"message": message_id})).one()
+    row = (await execute(session, _LOCK_SUMMARY, {"owner": user_id, "message": message_id})).one()
     return (row.id, row.summary) if row.tells and row.summary else None
 
 
 async def rewrite_summary(
-    session: Session, conversation_id: int, was: str | None, summary: str
+    session: Session, user_id: str, conversation_id: int, was: str | None, summary: str
 ) -> bool:
     """Put `summary` in place of `was`; False where another has been written meanwhile."""
-    values = {"conversation": conversation_id, "was": was, "new_summary": summary}
+    values = {
+        "owner": user_id,
+        "conversation": conversation_id,
+        "was": was,
+        "new_summary": summary,
+    }
     return (await execute(session, _REWRITE, values)).one_or_none() is not None
 
 
@@ -234,6 +250,7 @@ def _was(turn: Turn) -> dict[str, object]:
 
 def _costs(turn: Turn, spending: Spending) -> dict[str, object]:
     return spending.booked() | {
+        "owner": turn.owner,
         "message": turn.message_id,
         "of_attempt": turn.attempt,
         "by_provider": turn.provider,

@@ -86,6 +86,7 @@ async def ask_again(
         return await _begin_anew(session, user_id, row, edit, history_limit), asked
     turn = await take_up(
         session,
+        user_id,
         row.conversation_id,
         row.id,
         row.attempt,
@@ -105,10 +106,12 @@ async def _begin_anew(
     if row.undone_at is None:
         await take_back(session, user_id, calls)
     if edit is not None:
-        await execute(session, statements.EDIT, {"message": row.asked_id, "text": edit.text})
+        edited = {"owner": user_id, "message": row.asked_id, "text": edit.text}
+        await execute(session, statements.EDIT, edited)
     keyed = edit if edit is not None and edit.key is not None else None
     return await take_up(
         session,
+        user_id,
         row.conversation_id,
         row.id,
         row.attempt,

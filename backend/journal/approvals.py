@@ -88,11 +88,12 @@ async def decide(
     before = load_approvals(row.approvals_json)
     after = _decided(before, decisions, row.status == MessageStatus.WAITING)
     if row.expired:
-        await execute(session, statements.DECLINE, {"message": row.id})
+        await execute(session, statements.DECLINE, {"owner": user_id, "message": row.id})
         return Expired()
     calls = load_calls(row.tool_calls_json)
     if row.status == MessageStatus.WAITING and any(map(is_pending, after)):
-        values = {"message": row.id, "approvals": dump_approvals(calls, after)}
+        approvals = dump_approvals(calls, after)
+        values = {"owner": user_id, "message": row.id, "approvals": approvals}
         row = (await execute(session, statements.DECIDE, values)).one()
         return given_again(row)
     if row.status == MessageStatus.COMPLETE:
@@ -104,6 +105,7 @@ async def decide(
     await admit_turn(admission)
     turn = await take_up(
         session,
+        user_id,
         row.conversation_id,
         row.id,
         row.attempt,

@@ -70,7 +70,9 @@ _FIND_KEYED = text(f"""
     WHERE m.user_id = :owner AND m.idempotency_key = :key
     FOR UPDATE OF m
 """)
-FORGET_KEY = text("UPDATE messages SET idempotency_key = NULL WHERE id = :message")
+FORGET_KEY = text("""
+    UPDATE messages SET idempotency_key = NULL WHERE id = :message AND user_id = :owner
+""")
 
 
 def _find_twin(place: str) -> TextClause:
@@ -167,7 +169,12 @@ async def begin_or_resume(
     if found.dead:
         LEASES_LAPSED.add()
     return await take_up(
-        session, found.conversation_id, found.id, found.attempt, history_limit=history_limit
+        session,
+        user_id,
+        found.conversation_id,
+        found.id,
+        found.attempt,
+        history_limit=history_limit,
     )
 
 
@@ -195,7 +202,7 @@ async def _keyed(session: Session, user_id: str, request: TurnRequest) -> Row | 
     if row is None:
         return None
     if row.expired:
-        await execute(session, FORGET_KEY, {"message": row.id})
+        await execute(session, FORGET_KEY, {"owner": user_id, "message": row.id})
         return None
     if not request.is_under_key(row.request_hash, row.conversation_id):
         if request.is_keyed_by_names:

@@ -80,9 +80,10 @@ async def fail_turn(session: Session, turn: Turn, *, counted: bool = True) -> Re
     Without `counted` what it has cost stays unsaid, which the database may not take.
     """
     statement = statements.FAIL if counted else statements.FAIL_UNCOUNTED
-    values = written(turn) if counted else {"message": turn.message_id, "attempt": turn.attempt}
+    row_of_turn = {"owner": turn.owner, "message": turn.message_id}
+    values = written(turn) if counted else row_of_turn | {"attempt": turn.attempt}
     await execute(session, statement, values)
-    found = await execute(session, statements.RECORD, {"message": turn.message_id})
+    found = await execute(session, statements.RECORD, row_of_turn)
     row = found.one_or_none()
     if row is None:  # all of the person has been deleted
         return Record(MessageStatus.FAILED, turn.attempt, "", turn.calls, untaken=False)

@@ -77,7 +77,7 @@ async def done_before(session: Session, call: OutsideCall) -> dict[str, Any] | N
     if row is None:
         return None
     if row.expired:
-        await execute(session, FORGET_KEY, {"message": row.id})
+        await execute(session, FORGET_KEY, {"owner": call.user_id, "message": row.id})
         return None
     if row.request_hash != call.hash:
         raise ValidationFailed("This idempotency key came with another call before.")

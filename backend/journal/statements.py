@@ -1,7 +1,8 @@
 """The statements of a turn, as the database is told them.
 
 A run writes to its assistant's row under its own attempt and only while the row is running,
-which is what keeps out a run that was given up.
+which is what keeps out a run that was given up. The owner is named too, though the row's id says
+it all: rows that lie in several places by their owners are then looked for in one.
 """
 
 from datetime import timedelta
@@ -71,7 +72,7 @@ def _begin(opened: str, named: str = "", name: str = "", *, here: bool = False) 
     and each pair of rows stays together.
     """
     # who goes on instead of deciding has not approved
-    waits = _decline("FROM opened WHERE conversation_id = opened.id")
+    waits = _decline("FROM opened WHERE conversation_id = opened.id AND user_id = :owner")
     declined = f"declined AS ({waits})," if here else ""
     return text(f"""
         WITH opened AS ({opened} RETURNING {_OPENED}),
@@ -119,7 +120,9 @@ BEGIN_NAMED = _begin(
 BEGIN_IN_NAMED = _begin(_HERE, *_NAME, here=True)
 """As `BEGIN_NEW` and `BEGIN_HERE`, with the names that the client gave conversation and message."""
 FETCH_BACK = text(f"""
-    UPDATE conversations SET archived_at = NULL WHERE id = :conversation RETURNING {_OPENED}
+    UPDATE conversations SET archived_at = NULL
+    WHERE id = :conversation AND user_id = :owner
+    RETURNING {_OPENED}
 """)
 """The conversation of a turn that is taken up, locked before the turn is seen to run again.
 
@@ -133,7 +136,7 @@ def _again(values: str) -> TextClause:
         UPDATE messages
         SET status = 'running', attempt = attempt + 1, lease_until = {_LEASE_END},
             ended_at = NULL, repeats_until = NULL, stopped_at = NULL, {values}
-        WHERE id = :message AND attempt = :attempt
+        WHERE id = :message AND attempt = :attempt AND user_id = :owner
         RETURNING id AS message_id, attempt, reply_to, created_at, tool_calls_json,
                   approvals_json, input_tokens, cached_tokens, output_tokens
     """)
@@ -154,19 +157,20 @@ WAIT = text(f"""
       SET status = 'waiting', content = :content, approvals_json = :approvals, lease_until = NULL,
           ended_at = clock_timestamp(), {_SPENT},
           repeats_until = {_UNTAKEN_UNTIL}
-      WHERE id = :message AND attempt = :attempt AND status IN ('running', 'waiting')
+      WHERE id = :message AND attempt = :attempt AND user_id = :owner
+        AND status IN ('running', 'waiting')
       RETURNING id AS message_id, user_id, created_at
     ),
     {booked("waits")}
     SELECT message_id FROM waits
 """)
 DECIDE = text("""
-    UPDATE messages SET approvals_json = :approvals WHERE id = :message
+    UPDATE messages SET approvals_json = :approvals WHERE id = :message AND user_id = :owner
     RETURNING id, conversation_id, attempt, status, created_at, content, tool_calls_json,
               approvals_json, repeats_until IS NOT NULL AS repeats, false AS stopped
 """)
 """Some of what waits is decided, and the rest goes on waiting."""
-DECLINE = text(_decline("WHERE id = :message"))
+DECLINE = text(_decline("WHERE id = :message AND user_id = :owner"))
 LOCK_ANSWER = text(f"""
     SELECT m.id, m.conversation_id, m.attempt, m.status, m.created_at, m.lease_until, m.content,
            m.tool_calls_json, m.approvals_json, m.replaced_json, m.undone_at, m.reply_to,
@@ -193,17 +197,17 @@ CARRIED_OUT = text(f"""
     WITH changed AS (
       UPDATE messages
       SET tool_calls_json = :calls, content = :content, approvals_json = :approvals, {_SPENT}
-      WHERE id = :message AND attempt = :attempt AND status = 'running'
+      WHERE id = :message AND attempt = :attempt AND user_id = :owner AND status = 'running'
       RETURNING id AS message_id, user_id, created_at
     ),
     {booked("changed")}
     SELECT message_id FROM changed
 """)
-EDIT = text("UPDATE messages SET content = :text WHERE id = :message")
+EDIT = text("UPDATE messages SET content = :text WHERE id = :message AND user_id = :owner")
 JOURNAL = text(f"""
     WITH changed AS (
       UPDATE messages SET tool_calls_json = :calls, content = :content, {_SPENT}
-      WHERE id = :message AND attempt = :attempt AND status = 'running'
+      WHERE id = :message AND attempt = :attempt AND user_id = :owner AND status = 'running'
       RETURNING id AS message_id, user_id, created_at
     ),
     {booked("changed")}
@@ -219,14 +223,14 @@ def _finish(mark: str) -> TextClause:
           UPDATE messages
           SET content = :answer, status = 'complete', {_SPENT}, {mark},
               ended_at = CASE WHEN status = 'complete' THEN ended_at ELSE clock_timestamp() END
-          WHERE id = :message AND attempt = :attempt AND status <> 'failed'
+          WHERE id = :message AND attempt = :attempt AND user_id = :owner AND status <> 'failed'
           RETURNING id AS message_id, user_id, created_at, conversation_id
         ),
         {booked("answered")}
         UPDATE conversations
         SET updated_at = clock_timestamp(), title = coalesce(title, CAST(:title AS text))
         FROM answered
-        WHERE id = answered.conversation_id
+        WHERE id = answered.conversation_id AND conversations.user_id = :owner
         RETURNING context_from
     """)
 
@@ -237,7 +241,7 @@ STOP = _finish("stopped_at = coalesce(stopped_at, clock_timestamp()), repeats_un
 FAIL = text(f"""
     WITH failed AS (
       UPDATE messages SET status = 'failed', ended_at = clock_timestamp(), {_SPENT}
-      WHERE id = :message AND attempt = :attempt AND status = 'running'
+      WHERE id = :message AND attempt = :attempt AND user_id = :owner AND status = 'running'
       RETURNING id AS message_id, user_id, created_at
     ),
     {booked("failed")}
@@ -245,11 +249,11 @@ FAIL = text(f"""
 """)
 FAIL_UNCOUNTED = text("""
     UPDATE messages SET status = 'failed', ended_at = clock_timestamp()
-    WHERE id = :message AND attempt = :attempt AND status = 'running'
+    WHERE id = :message AND attempt = :attempt AND user_id = :owner AND status = 'running'
 """)
 RECORD = text("""
     SELECT status, attempt, content, tool_calls_json, repeats_until IS NOT NULL AS repeats
-    FROM messages WHERE id = :message
+    FROM messages WHERE id = :message AND user_id = :owner
 """)
 UNTAKEN = text(f"""
     UPDATE messages SET repeats_until = {_WINDOW_END}

@@ -63,6 +63,7 @@ class OpenedConversation:
 class Turn:
     """A turn under way: its rows, what came before it, and the calls made so far."""
 
+    owner: str
     conversation: OpenedConversation
     asked_id: int
     """The person's row."""
@@ -162,7 +163,7 @@ async def begin_turn(
     if request.conversation_id is None and row.project_id != request.project_id:
         raise ProjectNotFound
     history = stored_before(await reading, row.reply_to) if reading else []
-    return Turn(_opened(row), row.reply_to, row.message_id, row.created_at, history)
+    return Turn(user_id, _opened(row), row.reply_to, row.message_id, row.created_at, history)
 
 
 async def _history(
@@ -204,6 +205,7 @@ def _as_then(conversation: OpenedConversation, asked_id: int) -> OpenedConversat
 
 async def take_up(
     session: Session,
+    user_id: str,
     conversation_id: int,
     message_id: int,
     attempt: int,
@@ -217,12 +219,13 @@ async def take_up(
     What the person has decided of its calls is to be done first. `statement` is how the row
     changes with it, by `values`; a turn that has failed is left as it is.
     """
-    in_conversation = {"conversation": conversation_id}
-    conversation = _opened((await execute(session, statements.FETCH_BACK, in_conversation)).one())
-    values |= {"message": message_id, "attempt": attempt}
+    place = {"owner": user_id, "conversation": conversation_id}
+    conversation = _opened((await execute(session, statements.FETCH_BACK, place)).one())
+    values |= {"owner": user_id, "message": message_id, "attempt": attempt}
     row = (await execute(session, statement, values)).one()
     calls = load_calls(row.tool_calls_json)
     return Turn(
+        user_id,
         _as_then(conversation, row.reply_to),
         row.reply_to,
         message_id,
@@ -243,6 +246,7 @@ def written(turn: Turn, **values: object) -> dict[str, object]:
     return {
         **values,
         **turn.spending.booked(),
+        "owner": turn.owner,
         "message": turn.message_id,
         "attempt": turn.attempt,
         "provider": turn.provider,

@@ -110,12 +110,14 @@ _LOCK_CHANGED = (
     .order_by(_tasks.c.id)
     .with_for_update()
 )
-_CHANGE_BACK = update(_tasks).where(_tasks.c.id == bindparam("task"))
+_CHANGE_BACK = update(_tasks).where(
+    _tasks.c.id == bindparam("task"), _tasks.c.user_id == bindparam("owner")
+)
 _MADE = "made"
 """Stands among the columns of a task that is gone when it is undone."""
 _MARK = (
     update(messages)
-    .where(messages.c.id == bindparam("message"))
+    .where(messages.c.id == bindparam("message"), messages.c.user_id == bindparam("owner"))
     .values(
         undone_at=_now,
         # a run whose process died is over now, also for the process, should it wake
@@ -184,8 +186,8 @@ async def undo_message(session: Session, user_id: str, message_id: str) -> Store
         outside = as_shown(changes_outside(calls))
         raise NothingToUndo(details={"not_undone": outside} if outside else None)
     if message.waiting:
-        await execute(session, statements.DECLINE, {"message": message.id})
-    row = (await execute(session, _MARK, {"message": message.id})).one()
+        await execute(session, statements.DECLINE, {"owner": user_id, "message": message.id})
+    row = (await execute(session, _MARK, {"owner": user_id, "message": message.id})).one()
     return StoredMessage(
         message.id,
         message.role,

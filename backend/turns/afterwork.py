@@ -221,7 +221,8 @@ class Afterwork:
         for _try in range(REWRITES):
             async with self._autocommit() as session:
                 was = await read_summary(session, turn)
-                if await rewrite_summary(session, turn.conversation_id, was, digest(was, [this])):
+                told = digest(was, [this])
+                if await rewrite_summary(session, turn.owner, turn.conversation_id, was, told):
                     return
         logger.warning("a summary was not added to")
 

@@ -13,7 +13,8 @@ async def undo_turn(session: Session, user_id: str, message_id: str) -> StoredMe
     Raises what `undo_message` does.
     """
     message = await undo_message(session, user_id, message_id)
-    if told := await lock_summary(session, message.id):
+    if told := await lock_summary(session, user_id, message.id):
         conversation_id, summary = told
-        await rewrite_summary(session, conversation_id, summary, with_undone(summary, message))
+        undone = with_undone(summary, message)
+        await rewrite_summary(session, user_id, conversation_id, summary, undone)
     return message

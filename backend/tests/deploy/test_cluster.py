@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from backend.tests.support import better_auth
-from backend.tests.support.cluster import Cluster, NotInstalled, running_cluster
+from backend.tests.support.cluster import Cluster, missing_programs, running_cluster
 from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
 from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 from backend.tests.test_chat import chat, messages_of
@@ -26,12 +26,11 @@ async def provider() -> AsyncIterator[ScriptedProvider]:
 async def cluster(shared_database_url: str, provider: ScriptedProvider) -> AsyncIterator[Cluster]:
     """Skips the test where a program is missing; CI has to have them."""
     url, limit = provider.base_url, "30/minute"
-    try:
-        async with running_cluster(shared_database_url, url, RATE_LIMIT_TASKS=limit) as cluster:
-            yield cluster
-    except NotInstalled as error:
-        assert os.environ.get("CI") != "true", error
-        pytest.skip(str(error))
+    if missing := missing_programs():
+        assert os.environ.get("CI") != "true", "CI must have them all"
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    async with running_cluster(shared_database_url, url, RATE_LIMIT_TASKS=limit) as cluster:
+        yield cluster
 
 
 @pytest.fixture

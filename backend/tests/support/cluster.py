@@ -58,6 +58,12 @@ def find_haproxy() -> str | None:
     return shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
+def missing_programs() -> list[str]:
+    """What a cluster needs and is not installed."""
+    found = {"haproxy": find_haproxy(), "pgbouncer": find_pgbouncer(), "redis-server": REDIS}
+    return [name for name, program in found.items() if program is None]
+
+
 @contextmanager
 def open_folder() -> Iterator[Path]:
     """A folder for the block that PgBouncer, which runs as nobody, may read."""
@@ -77,10 +83,9 @@ async def running_cluster(
         NotInstalled: a program is missing.
     """
     haproxy, pgbouncer = find_haproxy(), find_pgbouncer()
-    found = {"haproxy": haproxy, "pgbouncer": pgbouncer, "redis-server": REDIS}
     if haproxy is None or pgbouncer is None or REDIS is None:
-        missing = [name for name, program in found.items() if program is None]
-        raise NotInstalled(f"not installed: {', '.join(missing)} (Debian has them by these names)")
+        missing = ", ".join(missing_programs())
+        raise NotInstalled(f"not installed: {missing} (Debian's packages are named so)")
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(open_folder())
         redis = await stack.enter_async_context(redis_server())

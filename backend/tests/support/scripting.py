@@ -48,4 +48,6 @@ def outputs(model: ScriptedModel, call: int = -1) -> list[dict[str, Any]]:
 def unsaved_turn() -> Turn:
     """A turn for tools that are looked at, not called."""
     nothing_yet = OpenedConversation(1, 2, None, None, None, None, None, None)
-    return Turn(nothing_yet, asked_id=1, message_id=2, created_at=datetime.now(UTC), history=[])
+    return Turn(
+        "someone", nothing_yet, asked_id=1, message_id=2, created_at=datetime.now(UTC), history=[]
+    )
