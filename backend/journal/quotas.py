@@ -52,7 +52,8 @@ _RUNNING = text("""
 PERSON_HASH = "encode(sha256(convert_to(CAST(:owner AS text), 'UTF8')), 'hex')"
 """Under which an erasure stands of the person whose id is `owner`."""
 # what was booked today, and what a turn of today says beyond what has been booked of it: a replica
-# of the release before writes to the message alone; and what an erasure of today has left
+# of the release before writes to the message alone; and what an erasure of today has left.
+# OFFSET 0 as in `usage`: never by reading everybody's bookings
 _TODAY = text(f"""
     WITH today AS (
       SELECT day AT TIME ZONE 'UTC' AS begins, (day + interval '1 day') AT TIME ZONE 'UTC' AS ends
@@ -62,9 +63,10 @@ _TODAY = text(f"""
       SELECT sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) AS tokens,
              sum(cost_usd) AS dollars
       FROM (
-        SELECT spending.* FROM today, messages JOIN spending ON message_id = id
+        SELECT spent.* FROM today, messages CROSS JOIN LATERAL (
+          SELECT * FROM spending WHERE message_id = messages.id AND day IS NULL OFFSET 0
+        ) AS spent
         WHERE messages.user_id = :owner AND role = 'assistant' AND created_at >= begins
-          AND day IS NULL
         UNION ALL
         SELECT spending.* FROM today, spending
         WHERE user_id = :owner AND day >= (begins AT TIME ZONE 'UTC')::date

@@ -34,54 +34,64 @@ class DayOfModel:
 # An attempt is booked on its own day (null is its turn's), with who made it; what nobody booked
 # (nothing was counted, or a replica of the release before has) is its message's.
 # A turn of a deleted conversation has cost what it has cost; the lease as in `messages.DEAD`.
-_USED = text("""
+# OFFSET 0: row by row through the key, however many turns there are. Left to choose, Postgres
+# takes the bookings of a busy month by reading everybody's.
+_FAILED = """(status = 'failed' OR (status = 'running'
+                 AND coalesce(lease_until, created_at) < clock_timestamp())) AS failed"""
+_USED = text(f"""
     WITH since AS (
       SELECT day::date AS day, day AT TIME ZONE 'UTC' AS begins
       FROM CAST(date_trunc('day', now() AT TIME ZONE 'UTC')
                 - make_interval(days => :days - 1) AS timestamp) AS day
     ),
-    turns AS (
+    turns AS MATERIALIZED (
       SELECT id, (created_at AT TIME ZONE 'UTC')::date AS day, provider, model, attempt,
-             input_tokens, cached_tokens, output_tokens,
-             booked.attempts, booked.input, booked.cached, booked.output
-      FROM since, messages, LATERAL (
-        SELECT count(*) AS attempts, sum(input_tokens) AS input, sum(cached_tokens) AS cached,
-               sum(output_tokens) AS output
-        FROM spending WHERE message_id = messages.id
-      ) AS booked
+             input_tokens, cached_tokens, output_tokens, {_FAILED}
+      FROM since, messages
       WHERE user_id = :owner AND role = 'assistant' AND origin IS NULL AND created_at >= begins
     ),
+    booked AS MATERIALIZED (
+      SELECT turns.id, turns.day AS began, turns.attempt AS last, failed, spent.*
+      FROM turns CROSS JOIN LATERAL (
+        SELECT day, provider, model, attempt, input_tokens, cached_tokens, output_tokens, cost_usd
+        FROM spending WHERE message_id = turns.id OFFSET 0
+      ) AS spent
+    ),
+    sums AS (
+      SELECT id, sum(input_tokens) AS input, sum(cached_tokens) AS cached,
+             sum(output_tokens) AS output
+      FROM booked GROUP BY id
+    ),
     parts AS (
-      SELECT message_id AS id, spending.day, provider, model, attempt,
+      SELECT message_id AS id, spending.day, provider, model, attempt = last AND failed AS failed,
              input_tokens, cached_tokens, output_tokens, cost_usd
-      FROM since, spending WHERE user_id = :owner AND spending.day >= since.day
+      FROM since, spending CROSS JOIN LATERAL (
+        SELECT attempt AS last, {_FAILED} FROM messages WHERE id = message_id OFFSET 0
+      ) AS turn
+      WHERE user_id = :owner AND spending.day >= since.day
       UNION ALL
-      SELECT id, turns.day, spending.provider, spending.model, spending.attempt,
-             spending.input_tokens, spending.cached_tokens, spending.output_tokens, cost_usd
-      FROM turns JOIN spending ON message_id = id WHERE spending.day IS NULL
+      SELECT id, began, provider, model, attempt = last AND failed,
+             input_tokens, cached_tokens, output_tokens, cost_usd
+      FROM booked WHERE day IS NULL
       UNION ALL
-      SELECT id, day, provider, model, attempt,
+      SELECT turns.id, day, provider, model, failed,
              input_tokens - coalesce(input, 0),
              greatest(0, coalesce(cached_tokens, 0) - coalesce(cached, 0)),
              greatest(0, coalesce(output_tokens, 0) - coalesce(output, 0)), NULL
-      FROM turns
-      WHERE attempts = 0 OR coalesce(input_tokens, 0) > coalesce(input, 0)
+      FROM turns LEFT JOIN sums ON sums.id = turns.id
+      WHERE sums.id IS NULL OR coalesce(input_tokens, 0) > coalesce(input, 0)
     )
-    SELECT parts.day, parts.provider, parts.model, count(DISTINCT parts.id),
-           count(DISTINCT parts.id) FILTER (WHERE messages.attempt = parts.attempt
-             AND (status = 'failed' OR (status = 'running'
-               AND coalesce(lease_until, created_at) < clock_timestamp()))),
-           count(DISTINCT parts.id)
-             - count(DISTINCT parts.id) FILTER (WHERE parts.input_tokens IS NOT NULL),
-           sum(parts.input_tokens)::bigint,
-           (sum(parts.cached_tokens) FILTER (WHERE parts.input_tokens IS NOT NULL))::bigint,
-           (sum(parts.output_tokens) FILTER (WHERE parts.input_tokens IS NOT NULL))::bigint,
-           sum(parts.cost_usd)::double precision,
-           count(DISTINCT parts.id)
-             FILTER (WHERE parts.input_tokens IS NOT NULL AND parts.cost_usd IS NULL)
-    FROM parts JOIN messages ON messages.id = parts.id
-    GROUP BY parts.day, parts.provider, parts.model
-    ORDER BY parts.day DESC, parts.provider, parts.model
+    SELECT day, provider, model, count(DISTINCT id),
+           count(DISTINCT id) FILTER (WHERE failed),
+           count(DISTINCT id) - count(DISTINCT id) FILTER (WHERE input_tokens IS NOT NULL),
+           sum(input_tokens)::bigint,
+           (sum(cached_tokens) FILTER (WHERE input_tokens IS NOT NULL))::bigint,
+           (sum(output_tokens) FILTER (WHERE input_tokens IS NOT NULL))::bigint,
+           sum(cost_usd)::double precision,
+           count(DISTINCT id) FILTER (WHERE input_tokens IS NOT NULL AND cost_usd IS NULL)
+    FROM parts
+    GROUP BY day, provider, model
+    ORDER BY day DESC, provider, model
 """)
 
 
