@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +12,7 @@ from backend.bench.database import Postgres, token_of
 from backend.bench.filling import LARGE, TYPICAL, fill
 from backend.bench.load import Connection, UnexpectedAnswer, http_request
 from backend.bench.processes import provider, service
-from backend.bench.report import Figure, bounded
+from backend.bench.report import Figure, bounded, undisturbed
 
 MESSAGES = 1_000_000
 SMALL = 10_000
@@ -133,7 +132,7 @@ def _size(url: str) -> int:
 async def _compared(
     name: str, timed: Timed, person: int, large: Database, small: Database, rounds: int
 ) -> Figure:
-    """The median of the rounds' ratios; each of the two comes first in turn."""
+    """The ratio of what it takes undisturbed; each of the two comes first in turn."""
     pairs: list[tuple[float, float]] = []
     for number in range(rounds + WARM_UP):
         if number % 2:
@@ -142,10 +141,8 @@ async def _compared(
         else:
             took = await timed(large, person)
             pairs.append((took, await timed(small, person)))
-    counted = pairs[WARM_UP:]
-    took, other = (median(side) for side in zip(*counted, strict=True))
-    ratio = median(large / small for large, small in counted)
-    return bounded(f"{name} ({took:.2f} / {other:.2f} ms)", ratio, RATIO_MAX, "")
+    took, other = map(undisturbed, zip(*pairs[WARM_UP:], strict=True))
+    return bounded(f"{name} ({took:.2f} / {other:.2f} ms)", took / other, RATIO_MAX, "")
 
 
 async def big(postgres: Postgres, quick: bool, messages: int = MESSAGES) -> list[Figure]:

@@ -1,15 +1,14 @@
 """What telling costs: the CPU of a turn with traces and metrics on, beside one without."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from itertools import count, islice
-from statistics import quantiles
 from time import perf_counter
 
 from backend.bench.database import Postgres, token_of
 from backend.bench.load import ask_all, connections_to, http_request
 from backend.bench.processes import Service, cpu_seconds, provider, service
-from backend.bench.report import Figure, bounded
+from backend.bench.report import Figure, bounded, undisturbed
 from backend.telemetry import figures, spans, sql
 from backend.tests.support.collector import collecting
 
@@ -46,11 +45,6 @@ def _nanoseconds(checks: int = 100_000) -> float:
     return 1e9 * (perf_counter() - started) / checks / 3
 
 
-def _undisturbed(costs: Sequence[float]) -> float:
-    """The lower quartile: what else the machine does makes the same work only dearer."""
-    return quantiles(costs, n=4, method="inclusive")[0]
-
-
 async def telling(postgres: Postgres, quick: bool) -> list[Figure]:
     """Services side by side, one that tells nothing, one to a collector, one to one that hangs."""
     rounds, turns = (6, 48) if quick else (18, 64)
@@ -78,7 +72,7 @@ async def telling(postgres: Postgres, quick: bool) -> list[Figure]:
                 for turn in range(len(services)):  # each comes first as often as any other
                     place = (number + turn) % len(services)
                     costs[place].append(await _cpu_ms(services[place], message, turns, people))
-            silent, *others = map(_undisturbed, costs)
+            silent, *others = map(undisturbed, costs)
             off = off or silent
             for which, cost in zip(("to a collector", "to one that hangs"), others, strict=True):
                 said = f"{name}, {which} ({cost:.1f} / {silent:.1f} ms)"
