@@ -29,7 +29,7 @@ from backend.agent.signatures import (
     UpdateTask,
 )
 from backend.agent.task_arguments import Caller
-from backend.agent.task_results import Result
+from backend.agent.task_results import Result, told
 from backend.agent.task_tools import Run
 from backend.agent.wire.exchange import Reasoning, bounded
 from backend.conversations.approvals import request_approval
@@ -137,11 +137,15 @@ async def _call(
             return json.dumps(done, ensure_ascii=False)
         if tool.template.name in turn.ask_first:
             tasks = await _meant(user_id, session, given)
-            ask_first(turn, tool.template.name, recordable(given), reasoning, telling, tasks)
-            return WAITS
-        result, undo = await tool.run(
-            Caller(session, user_id, turn.zone, turn.conversation.project_id), given
-        )
+            if tasks != []:
+                ask_first(turn, tool.template.name, recordable(given), reasoning, telling, tasks)
+                return WAITS
+            # not run: one could be there by then, and nobody was asked
+            result, undo = told("", read_ids(given), {}), None
+        else:
+            result, undo = await tool.run(
+                Caller(session, user_id, turn.zone, turn.conversation.project_id), given
+            )
     except Exception as error:
         await session.rollback()
         result, undo = failure(tool.template.name, error), None

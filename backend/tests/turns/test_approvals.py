@@ -126,6 +126,22 @@ async def test_calls_that_need_no_word_run_first_and_all_must_be_decided(
     assert sorted(await titles(asked)) == ["Three", "Two"]
 
 
+@pytest.mark.parametrize("several", [False, True])
+async def test_nobody_is_asked_about_tasks_that_are_not_there(
+    asked: httpx.AsyncClient, bob: httpx.AsyncClient, model: ScriptedModel, several: bool
+) -> None:
+    gone, hers = await task(asked), await task(bob, "Hers")
+    await asked.delete(f"/api/tasks/{gone}")
+    given_id = [gone, hers] if several else hers
+    model.extend([calls("delete_task", {"task_id": given_id}), says("There is none.")])
+    turn = await chat(asked, "Delete it", approvals=True)
+    assert (turn["approvals"], turn["response"]) == (None, "There is none.")
+    (call,) = turn["tool_calls"]
+    assert call["args"] == {"task_id": given_id}
+    assert (call["result"]["success"], call["result"]["error_code"]) == (False, "TASK_NOT_FOUND")
+    assert await titles(bob) == ["Hers"]
+
+
 async def test_only_a_client_that_can_ask_is_asked(
     asked: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
