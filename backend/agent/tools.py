@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from backend.agent import list_tool, task_tools
 from backend.agent.arguments import read_arguments, read_ids, reasons, recordable
 from backend.agent.context.tokens import at_most
-from backend.agent.context.truncate import shown
+from backend.agent.context.truncate import compact, shown
 from backend.agent.events import Telling
 from backend.agent.prompt import TOO_MANY_CALLS
 from backend.agent.seen import SeenCall
@@ -134,7 +134,7 @@ async def _call(
     try:
         given = read_arguments(raw, tool.parameters)
         if done := _done_before(turn, tool.template.name, recordable(given)):
-            return json.dumps(done, ensure_ascii=False)
+            return _read_by_model(tool, done)
         if tool.template.name in turn.ask_first:
             tasks = await _meant(user_id, session, given)
             if tasks != []:
@@ -163,7 +163,11 @@ async def _call(
     turn.calls.append(call)
     if telling:
         telling.called(call)
-    return json.dumps(result, ensure_ascii=False)
+    return _read_by_model(tool, result)
+
+
+def _read_by_model(tool: Specification, result: Result) -> str:
+    return json.dumps(compact(tool.template.name, result), ensure_ascii=False)
 
 
 def _fit(result: Result, recorded: int) -> Result:

@@ -9,6 +9,7 @@ import pytest
 from agents.testing import ScriptedModel
 from sqlalchemy import text
 
+from backend.agent.context.truncate import compact
 from backend.agent.tools import create_tools_for_user
 from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import Step, calls, outputs, says, together, unsaved_turn
@@ -30,7 +31,7 @@ async def use(
     turn = await chat(client, "go")
     (call,) = turn["tool_calls"]
     assert call["tool"] == name
-    assert outputs(model)[-1] == call["result"]
+    assert outputs(model)[-1] == compact(name, call["result"])
     assert (await messages_of(client, turn["conversation_id"]))[1]["tool_calls"] == [call]
     result: dict[str, Any] = call["result"]
     return result
@@ -117,6 +118,36 @@ async def test_list_tasks_says_how_many_it_leaves_out(
     result = await use(alice, model, "list_tasks", {"limit": "2"})
     assert result["count"] == len(result["tasks"]) == 2
     assert result["message"] == "Found 3 tasks; these are the newest 2."
+
+
+async def test_of_a_list_a_model_reads_what_is_not_as_usual_and_the_record_has_it_all(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    plain = await task_of(alice, "Milk")
+    full = {"description": "oat", "priority": "low", "due_date": "2031-05-01"}
+    other = await task_of(alice, "Rent", **full)
+    await alice.patch(f"/api/tasks/{other['id']}/complete")
+    model.extend([calls("list_tasks"), says("Two."), says("Still two.")])
+    turn = await chat(alice, "list")
+    await chat(alice, "again", conversation_id=turn["conversation_id"])
+    for call in (1, 2):  # in its turn, and in the next one
+        told = outputs(model, call)[-1]["tasks"]
+        made = [task.pop("created_at") for task in told]
+        assert told == [
+            {"task_id": other["id"], "title": "Rent", "completed": True, **full},
+            {"task_id": plain["id"], "title": "Milk"},
+        ]
+        assert made == [f"{task['created_at'][:16]}Z" for task in (other, plain)]
+    kept = turn["tool_calls"][0]["result"]["tasks"][1]
+    assert kept == {
+        "task_id": plain["id"],
+        "title": "Milk",
+        "description": "",
+        "completed": False,
+        "priority": "medium",
+        "due_date": None,
+        "created_at": plain["created_at"],
+    }
 
 
 async def test_complete_task_is_a_success_also_the_second_time(

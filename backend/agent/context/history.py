@@ -13,7 +13,7 @@ from agents import TResponseInputItem
 
 from backend.agent.context.budget import Budget
 from backend.agent.context.tokens import items_at_most
-from backend.agent.context.truncate import shown
+from backend.agent.context.truncate import compact, shown
 from backend.agent.wire.exchange import KEPT, nine
 from backend.conversations.messages import StoredMessage
 from backend.conversations.tool_calls import ToolCall, changes_outside
@@ -103,12 +103,13 @@ def call_items(
         if reasoning := call.get("reasoning"):
             asked["provider_data"] = {KEPT: reasoning}
         yield cast(TResponseInputItem, asked)
+        result = compact(call["tool"], call["result"])
         yield {
             "type": "function_call_output",
             "call_id": call_id,
-            "output": shown(call["result"], budget.result, budget.tokenizer.count)
+            "output": shown(result, budget.result, budget.tokenizer.count)
             if budget
-            else json.dumps(call["result"], ensure_ascii=False),
+            else json.dumps(result, ensure_ascii=False),
         }
 
 

@@ -1,10 +1,11 @@
-"""A tool's result as the model is given it: whole, or cut with a note that says what is missing.
+"""A tool's result as the model is given it: what says something, cut with a note if it is long.
 
 The record, and so the person, keeps more. What is left in depends on the result and the
 limit alone, so it is the same text in the run and in every later turn's history.
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,26 @@ SURELY_LONGER = 16
 CUTS_KEPT = 1000
 """Cuts that a process remembers, each no longer than a result may be."""
 _cuts: Remembered[str] = Remembered(CUTS_KEPT)
+
+
+_USUAL = {"description": "", "completed": False, "priority": "medium", "due_date": None}
+"""What most tasks of a list are, which a model need not read of each."""
+_SECONDS = re.compile(r":\d\d(?:\.\d+)?Z\Z")
+
+
+def compact(tool: str, result: Any) -> Any:
+    """The result of a call of `tool`; of tasks in a list only what is not as usual."""
+    tasks = result.get("tasks") if tool == "list_tasks" and isinstance(result, dict) else None
+    if not isinstance(tasks, list):
+        return result
+    return result | {"tasks": [_told(task) if isinstance(task, dict) else task for task in tasks]}
+
+
+def _told(task: dict[str, Any]) -> dict[str, Any]:
+    told = {key: value for key, value in task.items() if value != _USUAL.get(key, ...)}
+    if isinstance(made := told.get("created_at"), str):
+        told["created_at"] = _SECONDS.sub("Z", made)
+    return told
 
 
 def shown(result: Any, limit: int, count: Callable[[str], int]) -> str:

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from uvicorn.importer import import_from_string
 
 from backend import demo, main, models
+from backend.agent.context.truncate import compact
 from backend.agent.tools import create_tools_for_user
 from backend.config import Settings
 from backend.errors import AppError, NotFound
@@ -126,18 +127,20 @@ async def play(section: Section, client: httpx.AsyncClient, url: str) -> None:
 
 
 async def play_tools(section: Section, client: httpx.AsyncClient, model: ScriptedModel) -> None:
-    """Have the model send each first block of a pair; the second is what it then reads."""
+    """Have the model send each first block of a pair; the second goes on record, and is read."""
     blocks = iter(section.blocks[section.title in SCHEMAS :])
     for kind, text in blocks:
         shown = next(blocks).text
         if kind == "http":
             assert_answered(await send(client, text), shown)
             continue
-        model.extend([calls(section.title.split()[0], text), says("Done.")])
+        name = section.title.split()[0]
+        model.extend([calls(name, text), says("Done.")])
         answer = await client.post("/api/chat", json={"message": "Go."})
         result, recorded = outputs(model)[-1], answer.json()["tool_calls"]
-        assert timeless(result) == timeless(json.loads(shown))
-        assert recorded is None or recorded[-1]["result"] == result
+        kept = recorded[-1]["result"] if recorded else result
+        assert timeless(kept) == timeless(json.loads(shown))
+        assert result == compact(name, kept)
 
 
 async def rows(url: str, query: str) -> list[dict[str, Any]]:
