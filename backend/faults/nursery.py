@@ -16,6 +16,7 @@ from typing import Any
 
 from backend.__main__ import main
 from backend.agent.context.tokens import tokenizer_of
+from backend.agent.models.rehearsal import rehearse
 from backend.config import Settings
 from backend.faults.broken import BUILDS
 from backend.main import create_app
@@ -50,8 +51,11 @@ def _become_server(order: dict[str, Any]) -> None:
 
 
 def warm_up() -> None:
-    """Make what each server would make of itself: the routes, and the tables of the tokenizer."""
+    """Make what each server would make of itself: the routes, the types of what providers answer,
+    and the tables of the tokenizer."""
     create_app(Settings(_env_file=None))
+    for api in ("responses", "chat_completions"):
+        rehearse(api)
     tokenizer_of("gpt-4o").count("")
 
 

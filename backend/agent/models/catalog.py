@@ -1,5 +1,6 @@
 """The providers that are set up, by name, and the model that answers in a conversation."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from agents import Model
 from backend.agent.models.known import agreed, pricing_of, window_of
 from backend.agent.models.offline import OfflineModel
 from backend.agent.models.openai_client import open_models
+from backend.agent.models.rehearsal import rehearse
 from backend.agent.models.run_model import UnconfiguredModel
 from backend.config import Settings
 from backend.conversations.listing import StoredConversation
@@ -114,6 +116,7 @@ async def open_providers(settings: Settings, model: Model | None) -> AsyncIterat
             elif name == OFFLINE_MODEL:
                 opened = {OFFLINE_MODEL: OfflineModel()}
             else:
+                await asyncio.to_thread(rehearse, provider.api)
                 limit = settings.ai_timeout_seconds
                 opened = await stack.enter_async_context(open_models(provider, limit))
             models |= {Choice(name, each): opened[each] for each in opened}

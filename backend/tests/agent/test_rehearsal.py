@@ -1,0 +1,40 @@
+"""The first answer of a process is read as fast as any other."""
+
+import asyncio
+import sys
+
+from backend.agent.models.rehearsal import rehearse
+from backend.tests.conftest import make_settings, running
+
+_FIRST_AND_SECOND = """
+from time import thread_time
+from backend.agent.models.rehearsal import rehearse
+for api in ("responses", "chat_completions"):
+    began = thread_time()
+    rehearse(api)
+    then = thread_time()
+    rehearse.cache_clear()
+    rehearse(api)
+    print(then - began, thread_time() - then)
+"""
+
+
+async def test_what_the_first_answer_takes_is_spent_before() -> None:
+    """In a process that has read none, by the seconds of its CPU."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _FIRST_AND_SECOND, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    for line in said.decode().splitlines():
+        first, second = map(float, line.split())
+        assert second < first / 2
+        assert second < 0.04
+    assert line
+
+
+async def test_a_start_with_a_provider_reads_an_answer_of_its_api(
+    shared_database_url: str,
+) -> None:
+    rehearse.cache_clear()
+    async with running(make_settings(shared_database_url, openai_base_url="http://127.0.0.1:1")):
+        assert rehearse.cache_info().currsize == 1
