@@ -17,12 +17,22 @@ _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 """Held for a turn and a round of the loop: of many with long work, one is in others' way."""
 
 
+async def own_turn() -> None:
+    """Wait for a round of the loop in which nobody else does long work.
+
+    For what cannot be done in pieces, and begins when this returns: a body that is parsed, or
+    a long answer that is handed over.
+    """
+    async with _lock():
+        await asyncio.sleep(0)
+
+
 async def in_turns[T](pieces: Iterable[T]) -> AsyncIterator[list[T]]:
     """What is made of `pieces` in each turn, never nothing; others have theirs in between.
 
     Each piece must be short: a message, some tasks.
     """
-    lock = _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    lock = _lock()
     making, done = iter(pieces), False
     while not done:
         async with lock:
@@ -37,6 +47,10 @@ async def in_turns[T](pieces: Iterable[T]) -> AsyncIterator[list[T]]:
 async def all_in_turns[T](pieces: Iterable[T]) -> list[T]:
     """All of `pieces`, in a list."""
     return [piece async for made in in_turns(pieces) for piece in made]
+
+
+def _lock() -> asyncio.Lock:
+    return _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def _made_until[T](ends: float, making: Iterator[T]) -> tuple[list[T], bool]:

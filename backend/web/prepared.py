@@ -8,8 +8,12 @@ from typing import NamedTuple
 
 from fastapi import Request, Response
 
+from backend.fair_turns import own_turn
+
 LET_KEEP = {"Cache-Control": "no-cache"}
 """For what a browser may keep, and asks about each time."""
+_LONG = 32 * 1024
+"""Bytes whose handing over to the network takes as long as all else of a request."""
 
 
 class _Body(NamedTuple):
@@ -41,9 +45,13 @@ class Prepared:
         headers = {"ETag": self._body.etag} | self._headers
         if self._body.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
+        content = self._body.plain
         if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(self._body.packed, headers=headers | {"Content-Encoding": "gzip"})
-        return Response(self._body.plain, headers=headers)
+            content = self._body.packed
+            headers["Content-Encoding"] = "gzip"
+        if len(content) > _LONG:
+            await own_turn()
+        return Response(content, headers=headers)
 
     def _pack(self) -> _Body:
         plain = self._make()

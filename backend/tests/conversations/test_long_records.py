@@ -10,7 +10,7 @@ import httpx
 from agents.testing import ScriptedModel
 
 from backend.conversations.tool_calls import RECORD_MAX_BYTES
-from backend.fair_turns import TURN_SECONDS, all_in_turns
+from backend.fair_turns import TURN_SECONDS, all_in_turns, own_turn
 from backend.tests.conversations.test_history import conversation_of, message_in
 from backend.tests.support.databases import Sessions, scalar
 from backend.tests.support.scripting import says
@@ -105,3 +105,24 @@ async def test_of_those_with_long_work_one_at_a_time_is_in_the_way_of_others() -
     runs = [list(entries) for who, entries in groupby(log, "others".__eq__) if not who]
     assert sum(map(len, runs)) == 9
     assert max(map(len, runs)) <= 2  # one in each round of the loop
+
+
+async def test_long_work_that_is_not_to_be_divided_is_done_in_a_round_of_the_loop_each() -> None:
+    rounds = 0
+    begun: list[int] = []
+
+    async def count() -> None:
+        nonlocal rounds
+        while len(begun) < 5:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    async def work() -> None:
+        await own_turn()
+        begun.append(rounds)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(count())
+        for _ in range(5):
+            group.create_task(work())
+    assert len({*begun}) == 5
