@@ -81,7 +81,7 @@ def main() -> None:
 def _serve(settings: Settings) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(settings))
-        with _no_garbage():  # after what is judged at once: the Agents SDK takes its seconds
+        with _no_garbage(), _libraries_start():  # after what is judged at once: it takes seconds
             from backend.main import EMBEDDED_DATA, create_app
         greeting: Greeting = _plain_greeting
         if settings.database_url is None:
@@ -134,6 +134,24 @@ def _no_garbage() -> Iterator[None]:
     yield
     gc.freeze()
     gc.enable()
+
+
+@contextmanager
+def _libraries_start() -> Iterator[None]:
+    """Around imports, in which some libraries read variables of their own.
+
+    Raises:
+        StartFailure: one cannot follow them.
+    """
+    if sys.flags.optimize > 1:
+        raise StartFailure("PYTHONOPTIMIZE: 2 drops what the model is told of its tools; 1 works")
+    try:
+        yield
+    except ValueError as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise StartFailure(
+            f"a library cannot follow a variable such as OTEL_PROPAGATORS: {said}"
+        ) from error
 
 
 def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -20,13 +20,13 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import StartFailure
+from backend.settings.addresses import Address, ListenHost, origin
 from backend.settings.limits import LimitSettings
 from backend.settings.mcp import McpSettings
 from backend.settings.providers import (
     ANTHROPIC_URL,
     OFFLINE_MODEL,
     OPENAI,
-    Address,
     Api,
     ModelName,
     OfferedModel,
@@ -113,7 +113,7 @@ class Settings(LimitSettings, McpSettings, SignInSettings, TelemetrySettings):
     web_page: bool = False
     """Serve the page at `/`, a chat and a list; the demo does so unless told otherwise."""
 
-    host: str = "127.0.0.1"
+    host: ListenHost = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     request_seconds: float = Field(default=15.0, gt=0, le=600)
     """How long a client may take to send a request's head, and again for its body."""
@@ -146,7 +146,7 @@ class Settings(LimitSettings, McpSettings, SignInSettings, TelemetrySettings):
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
-            return [part.strip().rstrip("/").lower() for part in value.split(",") if part.strip()]
+            return [part.strip().rstrip("/") for part in value.split(",") if part.strip()]
         return value
 
     @field_validator("allowed_headers", mode="before")
@@ -161,12 +161,7 @@ class Settings(LimitSettings, McpSettings, SignInSettings, TelemetrySettings):
     @field_validator("allowed_origins")
     @classmethod
     def _exact_origins(cls, value: list[str]) -> list[str]:
-        for origin in value:
-            if not re.fullmatch(r"https?://[^\s/?#@*]+", origin):
-                raise ValueError(
-                    "must list exact origins such as https://app.example.com (no *, no path)"
-                )
-        return value
+        return [*map(origin, value)]
 
     @field_validator("providers", "toolsets", mode="before")
     @classmethod

@@ -26,7 +26,7 @@ from limits.strategies import RateLimiter
 from slowapi import Limiter
 from slowapi.util import get_remote_address
 
-from backend.config import Settings
+from backend.config import Settings, SettingsError
 from backend.limits.windows import RecentCalls
 
 logger = logging.getLogger(__name__)
@@ -178,7 +178,11 @@ async def _in_time[T](asking: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def open_counters(settings: Settings) -> AsyncIterator[Counters]:
-    """Where `settings` says; a Redis that is down does not stop the start."""
+    """Where `settings` says; a Redis that is down does not stop the start.
+
+    Raises:
+        SettingsError: no Redis could be asked that way.
+    """
     uri = settings.rate_limit_storage_uri.get_secret_value()
     if uri == "memory://":
         yield Counters()
@@ -186,12 +190,20 @@ async def open_counters(settings: Settings) -> AsyncIterator[Counters]:
     from redis.asyncio import ConnectionPool  # an extra, which not everyone has
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
 
     # tried twice, since a connection that lay idle may be dead while Redis is well
     retry = Retry(NoBackoff(), 1)
     # and greeted with nothing, so that a new connection is there at once
     greeting: dict[str, Any] = {"protocol": 2, "driver_info": None}
-    pool = ConnectionPool.from_url(uri, max_connections=2 * REDIS_AT_ONCE, retry=retry, **greeting)
+    most = 2 * REDIS_AT_ONCE
+    try:
+        pool: Any = ConnectionPool.from_url(uri, max_connections=most, retry=retry, **greeting)
+        pool.make_connection()  # which only now looks at what stands behind the `?`
+    except (TypeError, ValueError, RedisError) as error:
+        raise SettingsError(
+            "RATE_LIMIT_STORAGE_URI: has a database or a parameter that redis-py does not take"
+        ) from error
     options: dict[str, Any] = {"wrap_exceptions": True, "connection_pool": pool}
     # the pool says where Redis is, but limits wants an address with a port all the same
     storage = RedisStorage(

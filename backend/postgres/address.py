@@ -4,6 +4,7 @@ No error and no log line quotes any part of it but a parameter by its name.
 """
 
 import logging
+import re
 from typing import NamedTuple
 
 from psycopg import pq
@@ -76,4 +77,7 @@ def _parameters(address: URL) -> dict[str, str]:
     }
     named = {name: value for name, value in parts.items() if value}
     ours = {name: value for name, value in given.items() if name in LIBPQ_PARAMETERS}
-    return CONNECT_DEFAULTS | named | ours
+    found = CONNECT_DEFAULTS | named | ours
+    if not re.fullmatch("[1-9][0-9]{0,2}", found["connect_timeout"]):
+        raise SettingsError("DATABASE_URL: connect_timeout must be seconds, from 1 to 999")
+    return found

@@ -89,7 +89,8 @@ def start_embedded(data_dir: Path, *, durable: bool = True) -> EmbeddedServer:
     """Serve the data in `data_dir`, made if missing; join the server that already does.
 
     Blocks for about a second the first time, a fifth of that later. Without `durable` a crash
-    of the machine may lose the data, which is for tests alone.
+    of the machine may lose the data, which is for tests alone. What the environment of this
+    process says to libpq is taken out of it, since it is about some other database.
 
     Raises:
         EmbeddedServerError: the programs are missing, or cannot reach or serve the data.
@@ -105,6 +106,8 @@ def start_embedded(data_dir: Path, *, durable: bool = True) -> EmbeddedServer:
             given_up_on_failure.pop_all()
     except OSError as error:
         raise EmbeddedServerError(f"{data_dir}: {error.strerror}") from error
+    for name in [each for each in os.environ if each.startswith("PG")]:
+        del os.environ[name]
     url = f"postgresql://postgres@/postgres?host={quote(str(folder))}&port=5432"
     server = EmbeddedServer(url, data_dir, folder, account, in_use)
     atexit.register(server.stop)

@@ -3,10 +3,10 @@
 import re
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from backend.settings.providers import Address
+from backend.settings.addresses import Address, http_url
 
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 _HERE = ["localhost", "127.0.0.1", "[::1]"]
@@ -35,7 +35,7 @@ class McpSettings(BaseSettings):
 class BridgeSettings(BaseSettings):
     """The environment of `python -m backend.mcp`, which a client starts."""
 
-    todo_mcp_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] = "http://127.0.0.1:8000/mcp"
+    todo_mcp_url: Annotated[str, AfterValidator(http_url)] = "http://127.0.0.1:8000/mcp"
     """Where the service is."""
     todo_mcp_token: SecretStr
     """The session token, or JWT, of the person whose tasks they are."""

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +19,9 @@ from pydantic import (
     StringConstraints,
 )
 
+from backend.settings.addresses import Address
+from backend.visible import visible
+
 OPENAI = "openai"
 ANTHROPIC = "anthropic"
 OFFLINE_MODEL = "offline"
@@ -28,12 +30,6 @@ ANTHROPIC_URL = "https://api.anthropic.com/v1/"
 """Where Anthropic speaks OpenAI's Chat Completions."""
 _OURS = {"authorization", "host", "content-length", "content-type", "transfer-encoding"}
 """Headers that the client sets."""
-
-
-def _http_url(value: str | None) -> str | None:
-    if value and not (urlsplit(value).scheme in ("http", "https") and urlsplit(value).netloc):
-        raise ValueError("must be an http:// or https:// address")
-    return value
 
 
 def _fits_a_header(value: SecretStr | None) -> SecretStr | None:
@@ -64,7 +60,6 @@ def _by_name(models: object) -> object:
 Api = Literal["responses", "chat_completions"]
 """The wire format: OpenAI speaks both, most other servers only `chat_completions`."""
 Secret = Annotated[SecretStr | None, AfterValidator(_fits_a_header)]
-Address = Annotated[str | None, AfterValidator(_http_url)]
 Tokens = Annotated[int, Field(ge=1_000, le=100_000_000)]
 Dollars = Annotated[Decimal, Field(ge=0, le=100_000, allow_inf_nan=False)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -78,7 +73,9 @@ ReasoningBack = Literal["as_sent", "always", "never"]
 """With its tool calls: what came with them; `always`: or a blank where nothing is kept."""
 Headers = Annotated[dict[str, str], AfterValidator(_plain_headers)]
 ProviderName = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9_-]{0,49}$")]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+ModelName = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$"), AfterValidator(visible)
+]
 """As long as the columns that record it are."""
 
 

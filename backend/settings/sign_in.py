@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from backend.settings.providers import Address
+from backend.settings.addresses import Address
 
 SESSION_COOKIE = "better-auth.session_token"
 """Better Auth's own name; over TLS it puts `__Secure-` before it."""

@@ -3,13 +3,22 @@
 Its SDK reads further ones by itself, such as OTEL_TRACES_SAMPLER or OTEL_RESOURCE_ATTRIBUTES.
 """
 
+import re
 from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from backend.settings.providers import Address, Secret
+from backend.settings.addresses import Address, ListenHost
+from backend.settings.providers import Secret
+
+
+def _pairs(value: SecretStr | None) -> SecretStr | None:
+    parts = value.get_secret_value().split(",") if value else []
+    if not all(re.fullmatch(r"[^=]+=.*", part) for part in parts):
+        raise ValueError("must list headers such as api-key=abc,x-tenant=todo")
+    return value
 
 
 class TelemetrySettings(BaseSettings):
@@ -22,12 +31,12 @@ class TelemetrySettings(BaseSettings):
     otel_exporter_otlp_traces_endpoint: Address = None
     otel_exporter_otlp_metrics_endpoint: Address = None
     """The whole address of either, where it is another one."""
-    otel_exporter_otlp_headers: Secret = None
+    otel_exporter_otlp_headers: Annotated[Secret, AfterValidator(_pairs)] = None
     """`name=value,...`, sent to the collector; a key, as a rule."""
     otel_traces_exporter: Literal["otlp", "none"] = "otlp"
     otel_metrics_exporter: Annotated[frozenset[str], NoDecode] = frozenset({"otlp"})
     """`otlp` sends them where an address is set, `prometheus` serves them on a port of its own."""
-    otel_exporter_prometheus_host: str = "localhost"
+    otel_exporter_prometheus_host: ListenHost = "localhost"
     otel_exporter_prometheus_port: int = Field(default=9464, ge=0, le=65535)
     otel_instrumentation_genai_capture_message_content: bool = False
     """Whether spans of model calls tell what was asked and answered: people's texts."""

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from backend.settings.addresses import Address
 from backend.settings.providers import Secret
 
 SECONDS_MAX = 120.0
@@ -67,7 +68,7 @@ class Toolset(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: Annotated[str | None, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")] = None
+    url: Annotated[Address, Field(pattern=r"^https?://[^\s/@]+(/\S*)?$")] = None
     """Of one that speaks streamable HTTP."""
     command: Annotated[tuple[_Word, ...], Field(max_length=100)] = ()
     """Of one that is started here and speaks over stdin and stdout: a program and its arguments."""

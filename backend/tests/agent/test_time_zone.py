@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -16,6 +16,7 @@ from backend.tasks.open_tasks import OpenTasks, open_tasks
 from backend.tests.conftest import Run
 from backend.tests.support.scripting import given, says
 from backend.tests.support.task_calls import add, toggle
+from backend.time_zones import _at_offset, zone_of
 
 FAR = ("Pacific/Kiritimati", "Pacific/Pago_Pago")
 """Fourteen hours ahead and eleven behind: it is never the same day in both."""
@@ -69,12 +70,48 @@ async def test_near_midnight_the_days_differ_and_so_do_the_weekdays() -> None:
         ("gmt", "GMT"),
         ("Etc/Unknown", "UTC"),
         ("etc/unknown", "UTC"),
+        ("undefined", "UTC"),
+        ("null", "UTC"),
+        ('"Asia/Katmandu"', "Asia/Katmandu"),
+        ("'pst8pdt' ", "PST8PDT"),
+        ("Etc/GMT+5", "Etc/GMT+5"),
+        ("GMT+5", "Etc/GMT-5"),
+        ("+05:30", "Asia/Kolkata"),
+        ("GMT+0530", "Asia/Kolkata"),
+        ("UTC+05:45", "Asia/Kathmandu"),
+        ("-03:30", "America/St_Johns"),
+        ("UTC-8", "Etc/GMT+8"),
+        ("utc+2", "Etc/GMT-2"),
+        ("GMT-0300", "Etc/GMT+3"),
+        ("+14", "Etc/GMT-14"),
+        ("-00:00", "UTC"),
+        ("GMT+0000", "UTC"),
+        ("UTC+0", "UTC"),
     ],
 )
 async def test_a_zone_is_read_as_browsers_send_it(
     alice: httpx.AsyncClient, model: ScriptedModel, sent: str, meant: str
 ) -> None:
     assert f"time zone is {meant}," in await told(alice, model, **{"X-Timezone": sent})
+
+
+@pytest.mark.parametrize(
+    ("offset", "zone"),
+    [(name, zone_of(_at_offset(name))) for name in ("+02:00", "+05:30", "+12:45", "-09:30", "-11")],
+)
+def test_an_offset_is_a_zone_of_that_offset(offset: str, zone: tzinfo) -> None:
+    summer_or_winter = {
+        f"{datetime(2026, month, 1, tzinfo=zone):%:z}"[: len(offset)] for month in (1, 7)
+    }
+    assert offset in summer_or_winter
+
+
+async def test_a_zone_may_be_named_twice(alice: httpx.AsyncClient, model: ScriptedModel) -> None:
+    model.extend([says("Hello.")])
+    twice = [("X-Timezone", "Asia/Tokyo"), ("X-Timezone", "Asia/Tokyo")]
+    answer = await alice.post("/api/chat", json={"message": "hello"}, headers=twice)
+    assert answer.status_code == 200
+    assert "time zone is Asia/Tokyo," in str(given(model)[-2]["content"])
 
 
 async def test_the_zone_that_was_named_last_counts_where_none_is(
@@ -114,9 +151,21 @@ async def test_without_a_zone_it_is_utc(
 @pytest.mark.parametrize(
     "zone",
     [
-        *("Berlin", "+02:00", "Europe", "Europe/", "localtime", "Factory"),
+        *(
+            "Berlin",
+            "+2:0",
+            "+25",
+            "UTC+15",
+            "+05:31",
+            "GMT+5:60",
+            "UTC+",
+            "Europe",
+            "Europe/",
+            "localtime",
+            "Factory",
+        ),
         *("../../etc/passwd", "/etc/localtime", "Europe/../UTC", "Europe\\Berlin", "zone.tab"),
-        *("posix/UTC", "x" * 4000, "U\u00e9", "Europe/Berlin, UTC", "null"),
+        *("posix/UTC", "x" * 4000, "U\u00e9", "Europe/Berlin, UTC", "nil"),
     ],
 )
 async def test_a_zone_that_is_none_is_invalid_and_nothing_is_begun(

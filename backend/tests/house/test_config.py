@@ -15,6 +15,18 @@ EXAMPLE_VALUES = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.M
 SECRET = "hunter2-not-to-be-seen"
 
 
+ADDRESSES = (
+    *("OPENAI_BASE_URL", "BETTER_AUTH_URL", "MCP_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    *("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"),
+)
+NO_ADDRESSES = (
+    *("http://", "https:///v1", "http://:80", "http://host:port", "http://host:99999"),
+    *("http://host:0", "http://host:-1", "http://[::1", "http://a b", "http://exa\nmple.com"),
+    *("http://example.com\n", " http://example.com", "https://ex\u200bample.com"),
+    *("http://" + "h" * 64 + ".com", "//example.com", "example.com:80"),
+)
+
+
 @pytest.fixture(autouse=True)
 def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of this machine: no variable of ours, no `.env` in the working folder."""
@@ -160,6 +172,22 @@ def test_a_variable_of_something_else_is_let_be(monkeypatch: pytest.MonkeyPatch)
         ("PORT", "-1"),
         ("PORT", "http"),
         ("LOG_LEVEL", "LOUD"),
+        ("OPENAI_MODEL", " "),
+        ("ANTHROPIC_MODEL", "\u200b"),
+        *((name, address) for name in ADDRESSES for address in NO_ADDRESSES),
+        ("HOST", " "),
+        ("HOST", "127.0.0.1\n"),
+        ("HOST", "\u202e"),
+        ("HOST", "h" * 5000),
+        ("OTEL_EXPORTER_PROMETHEUS_HOST", "\u202e"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,,"),
+        ("ALLOWED_ORIGINS", "http://host:99999"),
+        ("ALLOWED_ORIGINS", "http://:80"),
+        ("ALLOWED_ORIGINS", "http://[::1"),
+        ("ALLOWED_ORIGINS", "https://app.\u200bexample.com"),
+        ("TOOLSETS", '{"t": {"url": "http://host:99999/mcp"}}'),
+        ("TOOLSETS", '{"t": {"url": "http://:80/mcp"}}'),
     ],
 )
 def test_an_impossible_value_is_refused_in_one_line_that_names_it(
@@ -249,6 +277,27 @@ def test_origins_are_a_list_without_blanks_and_closing_slashes(
     monkeypatch.setenv("ALLOWED_ORIGINS", " http://localhost:3000/ ,, https://App.example.com")
 
     assert load_settings().allowed_origins == ["http://localhost:3000", "https://app.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://app.example.com:443", "https://app.example.com"),
+        ("HTTP://LocalHost:80/", "http://localhost"),
+        ("http://localhost:443", "http://localhost:443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        (
+            "https://b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example",
+            "https://xn--bcher-kva.example",
+        ),
+    ],
+)
+def test_an_origin_is_compared_as_browsers_send_it(
+    monkeypatch: pytest.MonkeyPatch, given: str, sent: str
+) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", given)
+
+    assert load_settings().allowed_origins == [sent]
 
 
 @pytest.mark.parametrize(("model", "offline"), [("offline", True), ("gpt-4o-mini", False)])

@@ -175,7 +175,10 @@ def test_a_database_that_is_given_gets_no_demo(installed: Path, empty_database: 
     assert not tables(empty_database) & {"user", "session", "account", "verification"}
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "http"), ("HOST", "192.0.2.1")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "http"), ("HOST", "192.0.2.1"), ("OPENAI_BASE_URL", "http://exa\nmple.com")],
+)
 def test_an_impossible_setting_stops_the_start_with_one_line(
     checkout: Path, name: str, value: str
 ) -> None:
@@ -206,10 +209,19 @@ DEVELOPERS_MACHINE = {
     "SSL_CERT_FILE": "/no/such/file",
     "REQUESTS_CA_BUNDLE": "/no/such/file",
 }
+OF_OTHER_PROGRAMS = {
+    **{"PGSERVICE": "mine", "PGHOST": "db.example.com", "PGSSLMODE": "verify-full"},
+    **{"PGOPTIONS": "-c default_transaction_read_only=on", "PGTZ": "Nowhere/Such"},
+    **{"TZ": "Nowhere/Such", "LC_ALL": "xx_YY.UTF-8", "TMPDIR": "/no/such", "HOME": "/no/such"},
+    **{"HTTP_PROXY": "localhost:3128", "SSLKEYLOGFILE": "/no/such/file"},
+}
 
 
-def test_a_developers_proxies_and_certificates_do_not_stop_a_demo(checkout: Path) -> None:
-    with started(checkout, **DEVELOPERS_MACHINE) as process:
+@pytest.mark.parametrize("variables", [DEVELOPERS_MACHINE, OF_OTHER_PROGRAMS])
+def test_a_developers_proxies_and_certificates_do_not_stop_a_demo(
+    checkout: Path, variables: dict[str, str]
+) -> None:
+    with started(checkout, **variables) as process:
         lines = process.lines_to("curl ", times=1)
         add = next(line for line in lines if line.startswith("curl "))
         assert paste(add)["tool_calls"][0]["tool"] == "add_task"
@@ -222,6 +234,18 @@ def test_where_they_matter_they_are_said_in_one_line(checkout: Path, empty_datab
 
     assert "Traceback" not in said + complaints
     assert "HTTPS_PROXY" in complaints
+
+
+@pytest.mark.parametrize(("name", "value"), [("OTEL_PROPAGATORS", "xray"), ("PYTHONOPTIMIZE", "2")])
+def test_a_variable_that_a_library_cannot_follow_is_said_in_one_line(
+    checkout: Path, name: str, value: str
+) -> None:
+    with started(checkout, **{name: value}) as process:
+        _, complaints = process.running.communicate()
+
+    assert process.running.returncode == 2
+    assert name in complaints
+    assert complaints.count("\n") == 1
 
 
 @pytest.mark.parametrize("python", ["false", "/no such/python3.13"])

@@ -9,7 +9,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from backend.tests.conftest import Run
+from backend.errors import StartFailure
+from backend.limits.counters import open_counters
+from backend.tests.conftest import Run, make_settings
 from backend.tests.limits.test_limits import assert_limited
 from backend.tests.support.redis_server import RedisServer, redis_server
 
@@ -91,6 +93,20 @@ async def test_failed_sign_ins_are_counted_together(
         assert (await one.get("/api/tasks", headers=wrong)).status_code == 401
         assert (await two.get("/api/tasks", headers=wrong)).status_code == 401
         assert_limited(await one.get("/api/tasks", headers=wrong))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("redis://localhost/0?nonsense=1", "redis://localhost?db=first"),
+        *("redis://localhost?max_connections=-1", "rediss://localhost?ssl_cert_reqs=perhaps"),
+    ],
+)
+async def test_a_redis_that_could_never_be_asked_stops_the_start_with_one_line(uri: str) -> None:
+    settings = make_settings("postgresql://nowhere", rate_limit_storage_uri=uri)
+    with pytest.raises(StartFailure, match=r"^RATE_LIMIT_STORAGE_URI: [^\n]+$"):
+        async with open_counters(settings):
+            pass
 
 
 async def test_a_redis_that_hangs_holds_up_nobody_and_the_limit_holds(

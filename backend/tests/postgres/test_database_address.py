@@ -86,6 +86,7 @@ def test_behind_a_pooler_nothing_is_prepared(address: str) -> None:
         "postgresql://u:hunter2@x?y@h/d",
         "postgresql://u:p@h:hunter2/d",
         "hunter2",
+        *(f"postgresql://h/d?connect_timeout={each}" for each in ("soon", "nan", "0", "-1", "1e9")),
     ],
 )
 def test_an_unreadable_address_is_refused_without_being_quoted(address: str) -> None:

@@ -97,12 +97,23 @@ def test_it_is_durable_unless_told_otherwise(used_folder: Path) -> None:
         assert ask(server.url, "SHOW fsync") == "on"
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PGPORT": "6543", "PGDATA": "/nowhere", "PGHOST": "db.example.com"},
+        {"PGSERVICE": "mine"},
+        {"PGOPTIONS": "-c default_transaction_read_only=on"},
+        {"PGSSLMODE": "perhaps", "PGGSSENCMODE": "require"},
+        {"PGTZ": "Nowhere", "PGCLIENTENCODING": "LATIN1", "PGTARGETSESSIONATTRS": "standby"},
+    ],
+)
 def test_variables_of_libpq_in_the_environment_do_not_lead_it_astray(
-    used_folder: Path, monkeypatch: pytest.MonkeyPatch
+    used_folder: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    monkeypatch.setenv("PGPORT", "6543")
-    monkeypatch.setenv("PGDATA", "/nowhere")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     with start_embedded(used_folder) as server:
+        assert ask(server.url, "CREATE TEMPORARY TABLE written AS SELECT 1") is None
         assert is_serving(server.url)
 
 

@@ -120,3 +120,14 @@ async def test_metrics_are_served_on_a_port_of_their_own_and_not_in_the_open(
         with pytest.raises(StartFailure, match="OTEL_EXPORTER_PROMETHEUS_PORT: cannot listen"):
             async with running(settings):
                 pass
+
+
+async def test_a_variable_that_opentelemetry_cannot_follow_stops_the_start_with_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_TIMEOUT", "soon")
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")
+    settings = make_settings("postgresql://nowhere", otel_exporter_otlp_endpoint="http://[::1]:1")
+    with pytest.raises(StartFailure, match=r"^OTEL_[^\n]+$"):
+        async with running(settings):
+            pass
