@@ -35,8 +35,9 @@ POSITION = tuple_(
 
 
 def position_values(position: Position) -> dict[str, object]:
-    """The values of `POSITION` in a statement."""
-    return {"position_at": position.at, "position_id": position.id}
+    """The values of `POSITION` in a statement; beyond both ends stand rows that have no year."""
+    beyond = {NEWEST: "infinity", OLDEST: "-infinity"}
+    return {"position_at": beyond.get(position, position.at), "position_id": position.id}
 
 
 def write_cursor(listed: str, position: Position) -> str:

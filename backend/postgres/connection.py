@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
-from psycopg import AsyncConnection, DatabaseError, Error, OperationalError
+from psycopg import AsyncConnection, DatabaseError, DataError, Error, OperationalError
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import (
     DuplicatePreparedStatement,
@@ -22,6 +22,7 @@ from psycopg.errors import (
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
+from backend.postgres.ages import load_within_years
 from backend.postgres.queries import Query
 from backend.postgres.results import Result
 from backend.postgres.waiting import Ears
@@ -210,7 +211,11 @@ class Connection:
             return Result([], result.command_tuples or 0, result.command_status or b"")
         self._transformer.set_pgresult(result)
         names = tuple(result.fname(number) or b"" for number in range(result.nfields))
-        rows = self._transformer.load_rows(0, result.ntuples, _row_maker(names))
+        make = _row_maker(names)
+        try:
+            rows = self._transformer.load_rows(0, result.ntuples, make)
+        except DataError:
+            rows = load_within_years(result, self._raw, make)
         return Result(rows, result.ntuples, result.command_status or b"")
 
     @contextmanager

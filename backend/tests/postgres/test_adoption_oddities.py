@@ -181,3 +181,37 @@ async def test_what_no_reader_can_be_shown_is_left_out_and_not_counted(
         assert (await client.post("/api/conversations", json={})).status_code == 201
         assert (await client.get("/api/conversations/1")).json()["message_count"] == 5
         assert (await client.get("/api/conversations/1/export")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "times", ["'infinity'", "'-infinity'", "'0044-03-15 BC'", "'20000-01-01'", "NULL"]
+)
+async def test_whatever_time_a_row_has_it_is_shown_and_goes_on_working(
+    make_earlier: MakeEarlier, times: str
+) -> None:
+    columns = {name: "timestamptz" for name in ("created_at", "updated_at")}
+    url = await make_earlier(earlier.Form(columns))
+    await execute(
+        url,
+        'DROP TABLE IF EXISTS "user" CASCADE',
+        f"UPDATE tasks SET user_id = 'demo', created_at = {times}, updated_at = {times}",
+        f"UPDATE conversations SET user_id = 'demo', created_at = {times}, updated_at = {times}",
+        f"UPDATE messages SET user_id = 'demo', created_at = {times}",
+    )
+    await adopt(url)
+    await adopt_again(url)
+    settings = make_settings(url, openai_model="offline")
+    async with running(settings) as app, client_of(app, demo.sign_in(url)) as client:
+        asked = [
+            *("/api/tasks", "/api/tasks/1", "/api/conversations", "/api/conversations?search=milk"),
+            *("/api/conversations/1", "/api/conversations/1/messages", "/api/ui/chat/1"),
+            *("/api/conversations/1/export", "/api/account/export", "/api/usage"),
+        ]
+        answers = {path: (await client.get(path)).status_code for path in asked}
+        assert answers == dict.fromkeys(asked, 200)
+        assert len((await client.get("/api/conversations/1/messages")).json()) == 3
+        turn = await client.post("/api/chat", json={"conversation_id": 1, "message": "hello"})
+        assert turn.status_code == 200
+        assert (await client.post("/api/messages/2/undo")).status_code == 409
+        title = await client.patch("/api/conversations/1", json={"title": "Old"})
+        assert (title.status_code, title.json()["title"]) == (200, "Old")
