@@ -11,7 +11,10 @@ from psycopg import AsyncConnection, DataError
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq.abc import PGresult
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.types.datetime import DateLoader, TimestamptzLoader
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def _is_early(said: Buffer) -> bool:
@@ -24,15 +27,7 @@ class _Instants(TimestamptzLoader):
         try:
             return super().load(data)
         except DataError:
-            return (datetime.min if _is_early(data) else datetime.max).replace(tzinfo=UTC)
-
-
-class _Times(TimestampLoader):
-    def load(self, data: Buffer) -> datetime:
-        try:
-            return super().load(data)
-        except DataError:
-            return datetime.min if _is_early(data) else datetime.max
+            return _FIRST if _is_early(data) else _LAST
 
 
 class _Days(DateLoader):
@@ -53,7 +48,7 @@ def load_within_years[T](
 ) -> list[T]:
     """The rows of a result that psycopg's own loaders refuse, which are ten times as fast."""
     adapters = AdaptersMap(connection.adapters)
-    for name, loader in (("timestamptz", _Instants), ("timestamp", _Times), ("date", _Days)):
+    for name, loader in (("timestamptz", _Instants), ("date", _Days)):
         adapters.register_loader(name, loader)
     transformer = Transformer(_Context(adapters, connection))
     transformer.set_pgresult(result)

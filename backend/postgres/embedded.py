@@ -138,7 +138,7 @@ def _run(
     The environment is empty, since a PGPORT or PGDATA of the app's would lead it astray.
     """
     uid, gid = account or (None, None)
-    with (data_dir / "server.log").open("ab") as log:
+    with open(data_dir / "server.log", "ab", opener=_for_its_owner_alone) as log:
         done = subprocess.run(  # noqa: S603  # our own programs, our own words
             [_programs() / program, *args],
             cwd=data_dir,
@@ -153,6 +153,11 @@ def _run(
         )
     if check and done.returncode:
         raise EmbeddedServerError(f"the embedded Postgres did not start; {log.name} says why")
+
+
+def _for_its_owner_alone(path: str, flags: int) -> int:
+    """Opens what may quote people's words, whatever the umask and the folder let others read."""
+    return os.open(path, flags, 0o600)
 
 
 def _programs() -> Path:

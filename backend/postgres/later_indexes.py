@@ -41,6 +41,14 @@ _INDEX_STATE = text("""
 """)
 
 
+_IS_LEFT_OVER = text("""
+    SELECT EXISTS (
+        SELECT FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid
+        AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE index_relid = indexrelid)
+    )
+""")
+
+
 @asynccontextmanager
 async def keep_later_indexes(pool: Pool) -> AsyncIterator[asyncio.Task[None] | None]:
     """See to it that the indexes come to be while the service runs; one query where they are.
@@ -78,12 +86,17 @@ async def _until_there(pool: Pool) -> None:
 
 
 async def _make(pool: Pool, name: str) -> None:
-    """Make an index while others write; what an interrupted try has left is no good."""
+    """Make an index while others write; what an interrupted try has left is no good.
+
+    Another replica may have begun since it was looked for: then what it makes is waited for.
+    """
     logger.warning("making %s; what needs it is slower until it is there", name)
     async with open_engine(pool.address) as engine, engine.connect() as connection:
         alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
         create = str(CreateIndex(_INDEXES[name]).compile(dialect=alone.dialect))
         await alone.execute(text("SET statement_timeout = 0"))
-        await alone.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
-        await alone.exec_driver_sql(create.replace("INDEX", "INDEX CONCURRENTLY", 1))
+        if (await alone.execute(_IS_LEFT_OVER, {"name": name})).scalar():
+            await alone.execute(text(f"DROP INDEX CONCURRENTLY IF EXISTS {name}"))
+        making = create.replace("INDEX", "INDEX CONCURRENTLY IF NOT EXISTS", 1)
+        await alone.exec_driver_sql(making)
     logger.warning("%s is there", name)

@@ -55,6 +55,7 @@ async def revoke_feed(request: Request, user_id: CurrentUser, session: SessionDe
     await session.commit()
 
 
+@public.head("/{secret}.ics", include_in_schema=False)
 @public.get("/{secret}.ics", responses=_ANSWERS, summary="Read the feed", response_class=Response)
 async def read_calendar(
     request: Request,

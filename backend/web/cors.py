@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from backend.web.envelope import error_response
 from backend.web.refusals import PreflightRefused
 
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
@@ -42,6 +42,15 @@ TRACING_HEADERS = (
     "newrelic",
     "elastic-apm-traceparent",
     "sw8",
+    "sw8-correlation",
+    "jaeger-debug-id",
+    *(f"ot-tracer-{part}" for part in ("traceid", "spanid", "sampled")),
+    *(f"X-INSTANA-{part}" for part in ("T", "S", "L")),
+    "X-Honeycomb-Trace",
+    *(f"X-NewRelic-{part}" for part in ("ID", "Transaction")),
+    *(f"X-PostHog-{part}" for part in ("Session-ID", "Distinct-ID", "Window-ID")),
+    "X-Highlight-Request",
+    "X-OpenReplay-SessionToken",
 )
 """What libraries of tracing add to a page's calls; the two of W3C count where traces are on."""
 ANSWER_HEADERS = (

@@ -264,5 +264,6 @@ def _allowed_methods(app: FastAPI) -> Iterator[tuple[re.Pattern[str], str]]:
     paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
     for template in sorted(paths, key=lambda template: "{" in template):
         methods = [method.upper() for method in paths[template]]
-        more = [] if template.startswith("/api/") else ["HEAD"]
+        looked_at = not template.startswith("/api/") or template.endswith(".ics")
+        more = ["HEAD"] if looked_at else []
         yield compile_path(template)[0], ", ".join(methods + more)

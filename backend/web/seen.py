@@ -13,7 +13,7 @@ from backend.telemetry import spans
 from backend.telemetry.figures import REQUEST_SECONDS
 from backend.web.cors import METHODS
 
-_METHODS = frozenset({*METHODS, "HEAD", "OPTIONS"})
+_METHODS = frozenset({*METHODS, "OPTIONS"})
 _PROBES = ("/health", "/ready")
 """Asked every second or two by what watches the service: counted, but no traces of their own."""
 

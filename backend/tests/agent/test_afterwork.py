@@ -593,6 +593,38 @@ async def test_undoing_a_turn_behind_the_context_is_told_in_the_summary(
     assert "Old milk" in said(model)[0].partition("The person has undone")[0]
 
 
+CHANGES = {
+    "completed": ("complete_task", {}, "completed task"),
+    "deleted": ("delete_task", {}, "deleted task"),
+    "updated": ("update_task", {"title": "Oat milk"}, "updated task"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_undoing_any_change_behind_the_context_is_told_once_in_the_summary(
+    by_rule: httpx.AsyncClient, model: ScriptedModel, change: str
+) -> None:
+    """Also where the turn had failed after it, and where two are undone."""
+    task = (await by_rule.post("/api/tasks", json={"title": "Old milk"})).json()
+    tool, more, said_of_it = CHANGES[change]
+    model.extend([calls(tool, {"task_id": task["id"]} | more), FAILS])
+    failed = await by_rule.post("/api/chat", json={"message": "See to the milk"})
+    details = failed.json()["error"]["details"]
+    number = details["conversation_id"]
+    model.extend([calls("add_task", {"title": "Old bread"}), says("Added.")])
+    await chat(by_rule, "Add old bread", conversation_id=number)
+    bread = (await messages_of(by_rule, number))[-1]["id"]
+    await talk(by_rule, model, range(1, 9), conversation_id=number)
+    for message in (details["message_id"], bread):
+        assert (await by_rule.post(f"/api/messages/{message}/undo")).status_code == 200
+        assert (await by_rule.post(f"/api/messages/{message}/undo")).status_code == 409
+    await talk(by_rule, model, range(9, 10), conversation_id=number)
+    told = "The person has undone these changes: "
+    assert f"{told}{said_of_it} {task['id']}" in said(model)[0]
+    assert f"{told}added task" in said(model)[0]
+    assert said(model)[0].count(told) == 2
+
+
 async def test_undoing_a_turn_within_the_context_leaves_the_summary_alone(
     by_rule: httpx.AsyncClient, model: ScriptedModel, sessions: Sessions
 ) -> None:

@@ -97,6 +97,40 @@ async def test_the_same_key_with_the_id_that_the_503_named_is_the_same_turn(
     assert await total(alice) == 1
 
 
+@pytest.mark.parametrize("fails", [True, False])
+async def test_the_same_key_is_the_same_turn_in_whichever_form_its_id_is_sent(
+    alice: httpx.AsyncClient, model: ScriptedModel, fails: bool
+) -> None:
+    """A number until the page is loaded again, then a text; none at first is as good as null."""
+    model.extend([says("Hello.")])
+    number = (await chat(alice, "hello"))["conversation_id"]
+    for key, forms in {"here": [number, str(number)], "new": [None]}.items():
+        model.extend([calls("add_task", {"title": "Milk"}), *([LOST] * fails), says("Added.")])
+        named = [{"conversation_id": form} for form in forms]
+        first = await send(alice, "Add milk", key=key, **({} if key == "new" else named[0]))
+        assert first.status_code == (503 if fails else 200), first.text
+        for place in named:
+            again = await send(alice, "  Add milk ", key=key, **place)
+            assert again.json().get("response") == "Added.", again.text
+    assert await total(alice) == 2
+
+
+async def test_the_same_key_is_the_same_turn_at_each_door_to_its_conversation(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    model.extend([calls("add_task", {"title": "Milk"}), LOST, says("Added.")])
+    details = (await send(alice, "Add milk", key="k")).json()["error"]["details"]
+    here = f"/api/conversations/{details['conversation_id']}/chat"
+    headers = {"Idempotency-Key": "k"}
+    done = await alice.post(here, json={"content": "Add milk"}, headers=headers)
+    again = await send(alice, "Add milk", key="k")
+    streamed = headers | {"Accept": "text/event-stream"}
+    live = await alice.post(here, json={"content": "Add milk"}, headers=streamed)
+    assert [each.status_code for each in (done, again, live)] == [200] * 3
+    assert all("Added." in each.text for each in (done, again, live))
+    assert await total(alice) == 1
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\t", "\x7f", "line\u2028"])
 async def test_a_key_that_is_empty_too_long_or_not_printable_is_refused(
     alice: httpx.AsyncClient, key: str

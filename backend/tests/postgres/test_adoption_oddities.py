@@ -189,7 +189,7 @@ async def test_what_no_reader_can_be_shown_is_left_out_and_not_counted(
 async def test_whatever_time_a_row_has_it_is_shown_and_goes_on_working(
     make_earlier: MakeEarlier, times: str
 ) -> None:
-    columns = {name: "timestamptz" for name in ("created_at", "updated_at")}
+    columns = dict.fromkeys(("created_at", "updated_at"), "timestamptz")
     url = await make_earlier(earlier.Form(columns))
     await execute(
         url,

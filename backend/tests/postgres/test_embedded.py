@@ -87,6 +87,26 @@ def test_letters_fold_and_times_are_utc_whatever_the_machine_has(used_folder: Pa
         assert ask(server.url, "SHOW timezone") == "UTC"
 
 
+def test_what_it_writes_is_its_owners_alone_whatever_the_umask(folder: Path) -> None:
+    place = folder / "open to all"
+    place.mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        with start_embedded(place, durable=False):
+            modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in place.iterdir()}
+    finally:
+        os.umask(before)
+    assert (modes["server.log"], modes["cluster"]) == (0o600, 0o700)
+
+
+def test_it_serves_from_a_folder_that_is_a_link_to_another(folder: Path) -> None:
+    (folder / "there").mkdir()
+    (folder / "link").symlink_to(folder / "there")
+    with start_embedded(folder / "link" / "postgres", durable=False) as server:
+        assert is_serving(server.url)
+    assert (folder / "there" / "postgres" / "cluster" / "PG_VERSION").exists()
+
+
 def test_it_listens_on_no_network_address(used_folder: Path) -> None:
     with start_embedded(used_folder) as server:
         assert ask(server.url, "SHOW listen_addresses") == ""

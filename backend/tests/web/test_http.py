@@ -22,7 +22,7 @@ UI = "http://localhost:3000"
 
 
 async def test_the_preflight_of_every_call_is_answered(client: httpx.AsyncClient) -> None:
-    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
         answer = await client.options(
             "/api/chat",
             headers={
@@ -52,6 +52,11 @@ def preflight(headers: str, method: str = "POST", origin: str = UI) -> dict[str,
         "x-datadog-trace-id,x-datadog-parent-id,x-datadog-sampling-priority,x-datadog-origin",
         "b3,x-b3-traceid,x-b3-sampled",
         "request-id,request-context,x-correlation-id",
+        "ot-tracer-traceid,ot-tracer-spanid,ot-tracer-sampled",
+        "x-instana-t,x-instana-s,x-instana-l",
+        "newrelic,x-newrelic-id,x-newrelic-transaction",
+        "x-posthog-session-id,x-posthog-distinct-id",
+        "x-highlight-request,x-honeycomb-trace,x-openreplay-sessiontoken",
     ],
 )
 async def test_a_page_may_send_what_tracing_libraries_add(
@@ -146,11 +151,26 @@ async def test_health_and_readiness_need_no_session(client: httpx.AsyncClient) -
     assert (await client.get("/ready")).json() == {"status": "ready"}
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/health", "/ready", "/ready?from=monitor", "/docs", "/openapi.json"),
+        *("/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js"),
+    ],
+)
 async def test_monitors_may_ask_with_head(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.head(path)
     assert answer.status_code == 200
     assert answer.headers["content-length"] == (await client.get(path)).headers["content-length"]
+    refused = await client.put(path.partition("?")[0])
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+async def test_calendars_may_ask_for_a_feed_with_head(alice: httpx.AsyncClient) -> None:
+    path = (await alice.post("/api/calendar")).json()["url"].partition("http://test")[2]
+    answer, whole = await alice.head(path), await alice.get(path)
+    assert (answer.status_code, answer.headers["etag"]) == (200, whole.headers["etag"])
+    assert (await alice.head(path.replace(".ics", "x.ics"))).status_code == 404
 
 
 async def test_the_database_is_looked_at_once_however_many_ask_whether_it_is_ready(
