@@ -11,15 +11,18 @@ from contextlib import ExitStack, contextmanager
 from time import monotonic
 from types import FrameType
 
-import uvicorn
-from fastapi import FastAPI
+try:
+    import uvicorn
+    from fastapi import FastAPI
 
-from backend import demo
-from backend.config import Settings, SettingsError, load_settings
-from backend.errors import StartFailure
-from backend.postgres.embedded import start_embedded
-from backend.web.logs import configure_logging
-from backend.web.protocol import protocol
+    from backend import demo
+    from backend.config import Settings, SettingsError, load_settings
+    from backend.errors import StartFailure
+    from backend.postgres.embedded import start_embedded
+    from backend.web.logs import configure_logging
+    from backend.web.protocol import protocol
+except ValueError as error:  # what a library reads by itself, and cannot follow
+    sys.exit(f"backend: a variable such as OTEL_PROPAGATORS cannot be followed: {error}")
 
 OPEN_FILES = 65_536
 """Open files of the process, where the machine allows as many."""
@@ -69,6 +72,8 @@ def main() -> None:
     """Serve until told to stop; exits with 0 then, and with 2 where it cannot start as set up."""
     _leave_on_signals()
     try:
+        if sys.flags.optimize > 1:
+            raise StartFailure("PYTHONOPTIMIZE: 2 drops what the model is told of tools; 1 works")
         settings = load_settings()
         configure_logging(settings.log_level)
         _allow_open_files()
@@ -81,7 +86,7 @@ def main() -> None:
 def _serve(settings: Settings) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(settings))
-        with _no_garbage(), _libraries_start():  # after what is judged at once: it takes seconds
+        with _no_garbage():  # after what is judged at once: the Agents SDK takes its seconds
             from backend.main import EMBEDDED_DATA, create_app
         greeting: Greeting = _plain_greeting
         if settings.database_url is None:
@@ -134,24 +139,6 @@ def _no_garbage() -> Iterator[None]:
     yield
     gc.freeze()
     gc.enable()
-
-
-@contextmanager
-def _libraries_start() -> Iterator[None]:
-    """Around imports, in which some libraries read variables of their own.
-
-    Raises:
-        StartFailure: one cannot follow them.
-    """
-    if sys.flags.optimize > 1:
-        raise StartFailure("PYTHONOPTIMIZE: 2 drops what the model is told of its tools; 1 works")
-    try:
-        yield
-    except ValueError as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise StartFailure(
-            f"a library cannot follow a variable such as OTEL_PROPAGATORS: {said}"
-        ) from error
 
 
 def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

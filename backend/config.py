@@ -5,6 +5,7 @@ start with one line that names the variable.
 """
 
 import json
+import os
 import re
 from typing import Annotated, Literal, Self
 
@@ -258,6 +259,12 @@ def load[S: BaseSettings](kind: type[S]) -> S:
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
         raise SettingsError("; ".join(map(_line, faults))) from None
+
+
+def forget_libpq() -> None:
+    """Take out of this process's environment what libpq would read there by itself."""
+    for name in [each for each in os.environ if each.startswith("PG")]:
+        del os.environ[name]
 
 
 def _line(fault: ErrorDetails) -> str:

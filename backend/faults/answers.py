@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from math import inf
 
+from backend.faults.deciding import decision_breaches, declined_tasks
 from backend.faults.model import TOOLS
 from backend.faults.postgres import Row
 from backend.faults.scenario import Scenario, Verb
@@ -47,6 +48,7 @@ def _message(
         yield f"{name} has {len(turns)} turns under one key"
     if len(turns) > 1 + _doubtful(sent, turns, scenario.resends):
         yield f"{name} was taken for {len(turns)} messages"
+    yield from (f"{name}: {each}" for turn in turns for each in decision_breaches(scenario, turn))
     if scenario.patient and sent.message.number == scenario.faults[0].message:
         yield from (f"{name}: {each}" for each in _healthy(sent, turns))
     if (
@@ -56,7 +58,7 @@ def _message(
         and len(turns) == 1
         and sent.message.number not in without_ground
     ):
-        yield from (f"{name}: {each}" for each in _effect(sent, last))
+        yield from (f"{name}: {each}" for each in _effect(scenario, sent, last))
 
 
 def _doubtful(sent: Sent, turns: list[Turn], resends: int) -> int:
@@ -136,11 +138,16 @@ def _changed(call: Row) -> int:
     return sum(result["success"] for result in results)
 
 
-def _effect(sent: Sent, turn: Turn) -> Iterator[str]:
+def _effect(scenario: Scenario, sent: Sent, turn: Turn) -> Iterator[str]:
     """A message that was answered, and is there once, did once what it says."""
     changes = turn.changes_by(*TOOLS.values())
     tools = Counter(call["tool"] for call in changes for _ in range(_changed(call)))
     wanted = Counter(TOOLS[command.verb] for command in sent.message.commands)
+    declined = declined_tasks(turn)
+    wanted -= declined
+    if scenario.outlives and declined:  # the turn was over with that
+        yield from (f"{tool} was never asked for" for tool in tools - wanted)
+        return
     if tools != wanted:
         yield f"it took effect as {dict(tools)}, not {dict(wanted)}: {turn.answer['content']}"
     titles = Counter(call["args"].get("title") for call in changes)

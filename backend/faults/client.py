@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from backend.faults.deciding import approved, outlive
 from backend.faults.fleet import Replica
 from backend.faults.injections import Faults
 from backend.faults.scenario import Message, Scenario
@@ -21,6 +22,8 @@ GIVE_UP = 60.0
 """Seconds after which a message is not sent again; the faults have an end long before."""
 PATIENCE = 40.0
 """Seconds that an answer may take: waiting for a dead run, a run, an outage at its end."""
+CONFLICT = 409
+"""What those are answered that others have overtaken."""
 PAUSE = 0.25
 """Seconds before a message is sent again."""
 
@@ -116,25 +119,31 @@ class Client:
         attempt.replayed = answer.headers.get("Idempotency-Replayed") == "true"
 
     async def _approve(self, sent: Sent, attempt: Attempt, said: Any) -> tuple[int, Any]:
-        """Approve all that is asked, several times at once perhaps; status and body of one."""
+        """Decide all that is asked, several times at once perhaps; status and body of one."""
         asked = said["approvals"]
         path = f"/api/messages/{said['message_id']}/approvals"
-        decisions = {"decisions": [{"id": each["id"], "approved": True} for each in asked]}
+        if self.scenario.outlives:
+            await outlive(self.stage, said["message_id"])
         where = [
             await self._choose(f"{asked} {number}", number)
             for number in range(self.scenario.resends)
         ]
         answers = await asyncio.gather(
             *(
-                self.http.post(f"{each.address}{path}", json=decisions, headers=self.headers)
-                for each in where
+                self.http.post(
+                    f"{each.address}{path}",
+                    json={"decisions": self._decisions(asked, sender)},
+                    headers=self.headers,
+                )
+                for sender, each in enumerate(where)
             ),
             return_exceptions=True,
         )
-        answer = next((each for each in answers if isinstance(each, httpx.Response)), None)
+        heard = [each for each in answers if isinstance(each, httpx.Response)]
+        answer = min(heard, key=lambda each: each.status_code == CONFLICT, default=None)
         if answer is None:
             raise httpx.ReadError("no decision was answered")
-        self._say(sent.message, attempt, f"approved {len(asked)}: {answer.status_code}")
+        self._say(sent.message, attempt, f"decided {len(asked)}: {answer.status_code}")
         body = answer.json()
         if answer.status_code == 200:
             body |= {"response": body["content"], "message_id": body["id"]}
@@ -158,19 +167,11 @@ class Client:
         attempt.status, attempt.body = seen.as_answer()
 
     async def _approve_streamed(self, sent: Sent, attempt: Attempt, asked: Seen) -> Seen:
-        """Approve all that is asked as `useChat` does, several times at once perhaps."""
-        parts = [
-            {
-                "type": "tool-any",
-                "toolCallId": each["call"],
-                "state": "approval-responded",
-                "approval": {"id": each["id"], "approved": True},
-            }
-            for each in asked.pending
-        ]
-        message = {"id": str(asked.message_id), "role": "assistant", "parts": parts}
+        """Decide all that is asked as `useChat` does, several times at once perhaps."""
+        if self.scenario.outlives:
+            await outlive(self.stage, asked.message_id)
         posted = [
-            await self._choose(f"{parts} {number}", number)
+            await self._choose(f"{asked.pending} {number}", number)
             for number in range(self.scenario.resends)
         ]
         more = [Seen(each.name, known=asked.whole) for each in posted]
@@ -182,16 +183,40 @@ class Client:
                     "POST",
                     seen,
                     f"{replica.address}/api/ui/chat",
-                    json={"id": self.chat, "message": message, "trigger": "submit-message"},
+                    json=self._decided(asked, sender),
                     headers=self.headers,
                 )
-                for replica, seen in zip(posted, more, strict=True)
+                for sender, (replica, seen) in enumerate(zip(posted, more, strict=True))
             ),
             return_exceptions=True,
         )
-        self._say(sent.message, attempt, f"approved {len(parts)}: {[s.status for s in more]}")
-        heard = (s for s, error in zip(more, lost, strict=True) if error is None)
-        return next(heard, more[0])
+        self._say(
+            sent.message, attempt, f"decided {len(asked.pending)}: {[s.status for s in more]}"
+        )
+        heard = [s for s, error in zip(more, lost, strict=True) if error is None]
+        return min(heard, key=lambda seen: seen.status == CONFLICT, default=more[0])
+
+    def _decisions(self, asked: list[Any], sender: int) -> list[dict[str, Any]]:
+        return [
+            {"id": each["id"], "approved": approved(self.scenario, each["tool"], sender)}
+            for each in asked
+        ]
+
+    def _decided(self, asked: Seen, sender: int) -> dict[str, Any]:
+        """The body in which `useChat` sends back a message with what was decided."""
+        parts = [
+            {
+                "type": "tool-any",
+                "toolCallId": each["call"],
+                "state": "approval-responded",
+                "approval": decision,
+            }
+            for each, decision in zip(
+                asked.pending, self._decisions(asked.pending, sender), strict=True
+            )
+        ]
+        message = {"id": str(asked.message_id), "role": "assistant", "parts": parts}
+        return {"id": self.chat, "message": message, "trigger": "submit-message"}
 
     async def answer_again(self, sent: Sent) -> Attempt:
         """Ask for what was answered, under its key, until it comes."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from backend.conversations.approvals import DECLINED
 from backend.faults.scenario import Command, Message, Verb
 from backend.tests.support.provider_wire import Answer, FunctionCall
 
@@ -69,6 +70,8 @@ def answer(
     for command in message.commands:
         task_id = _id_of(command.title, items)
         done = [call for call in behind if call.does(command, task_id)]
+        if any(call.result.get("error_code") == DECLINED["error_code"] for call in done):
+            continue
         own = next((call for call in done if call.own), None)
         if own and not own.result.get("success"):
             return Answer(f"That did not work: {own.result.get('error_code')}.")

@@ -115,7 +115,13 @@ class Scenario:
     streamed: bool = False
     """The answer is streamed, to the AI SDK's client."""
     approves: bool = False
-    """The person is asked before a task is completed or deleted, and approves."""
+    """The person is asked before a task is completed or deleted, and approves what is not one
+    of `declines`."""
+    declines: frozenset[Verb] = frozenset()
+    disputed: bool = False
+    """Every second of those that decide at once decides the other way."""
+    outlives: bool = False
+    """The person decides when it is too late."""
     viewers: int = 0
     """How many others look at each turn, anywhere."""
     bulk: bool = False

@@ -3,6 +3,7 @@ those of the processes is the machine's affair.
 """
 
 from random import Random
+from typing import Any
 
 from backend.faults.scenario import (
     PROVIDER,
@@ -101,13 +102,22 @@ _SECONDS = {
 """How long what hangs does so: shorter and longer than the bounds of the service's waits."""
 
 
+_DECLINED = (
+    *(frozenset[Verb](), frozenset({Verb.DELETE}), frozenset({Verb.COMPLETE})),
+    frozenset({Verb.COMPLETE, Verb.DELETE}),
+)
+"""What the person declines; with one of the two a step is approved and declined in parts."""
+
+
 def scenario_of(seed: int) -> Scenario:
     """The scenario of a seed."""
     random = Random(seed)  # noqa: S311  # repeatable, not secret
-    streamed, approves = STREAMED_FROM <= seed < APPROVED_FROM, seed >= APPROVED_FROM
+    approves = seed >= APPROVED_FROM
+    streamed = STREAMED_FROM <= seed < APPROVED_FROM or (approves and seed % 2 == 1)
     if seed % STARVED_EVERY == 0 and seed < STREAMED_FROM:
         return starved(seed)
-    errands = tuple(f"errand {seed}.{number}" for number in range(random.choice((0, 1, 2))))
+    count = max(random.choice((0, 1, 2)), 2 * approves)
+    errands = tuple(f"errand {seed}.{number}" for number in range(count))
     author = _Author(seed, random, errands)
     # where approvals are asked for, a new message declines what is pending
     crowd = random.random() < 0.25 and seed < STREAMED_FROM
@@ -137,6 +147,9 @@ def scenario_of(seed: int) -> Scenario:
         resends=random.choice((1, 1, 1, 2, 3, 4)),
         streamed=streamed,
         approves=approves,
+        declines=random.choice(_DECLINED) if approves else frozenset(),
+        disputed=approves and seed % 5 == 0,
+        outlives=approves and seed % 7 == 0,
         viewers=random.choice((0, 1, 2)) if streamed else 0,
     )
 
@@ -145,8 +158,12 @@ def killed_at_its_record(seed: int, streamed: bool = False) -> Scenario:
     """One message that adds a task; the server dies when that is done and not yet recorded."""
     message = _Author(seed, Random(seed), ()).round(1)[0]  # noqa: S311  # repeatable, not secret
     kill = Fault(Kind.KILL, message.number, Moment.RECORDING)
-    habits = {"keyed": streamed or seed % 2 == 0, "persistent": seed % 3 > 0, "attentive": False}
-    manners = {"together": False, "stubborn": False, "streamed": streamed}
+    habits: dict[str, Any] = {
+        "keyed": streamed or seed % 2 == 0,
+        "persistent": seed % 3 > 0,
+        "attentive": False,
+    }
+    manners: dict[str, Any] = {"together": False, "stubborn": False, "streamed": streamed}
     return Scenario(seed, (), ((message,),), (kill,), **habits, **manners)
 
 
@@ -157,8 +174,8 @@ def starved(seed: int) -> Scenario:
     """
     messages = _Author(seed, Random(seed), ()).round(2)  # noqa: S311  # repeatable, not secret
     starve = Fault(Kind.STARVE, messages[0].number, Moment.ASKED)
-    habits = {"keyed": seed % 2 == 0, "persistent": True, "attentive": False}
-    manners = {"together": False, "stubborn": False}
+    habits: dict[str, Any] = {"keyed": seed % 2 == 0, "persistent": True, "attentive": False}
+    manners: dict[str, Any] = {"together": False, "stubborn": False}
     return Scenario(
         seed, (f"errand {seed}.0",), (messages,), (starve,), **habits, **manners, patient=True
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from backend.conversations.approvals import DECLINED
 from backend.tests.support.ui_protocol import ENDS, Parts, assert_orderly
 
 DONE = "data: [DONE]"
@@ -48,21 +49,23 @@ class Seen:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """The calls whose result was shown."""
+        """The calls whose result was shown, or that they were declined."""
         asked = {p["toolCallId"]: p for p in self.whole if p["type"] == "tool-input-available"}
         return [
             {"tool": asked[p["toolCallId"]]["toolName"], "args": asked[p["toolCallId"]]["input"]}
-            | {"result": p["output"]}
+            | {"result": p.get("output", DECLINED)}
             for p in self.whole
-            if p["type"] == "tool-output-available"
+            if p["type"] in ("tool-output-available", "tool-output-denied")
         ]
 
     @property
     def pending(self) -> list[dict[str, str]]:
         """What waits for the person at its end."""
         done = {p["toolCallId"] for p in self.whole if p["type"].startswith("tool-output")}
+        tools = {p["toolCallId"]: p["toolName"] for p in self.whole if "toolName" in p}
         return [
             {"id": part["approvalId"], "call": part["toolCallId"]}
+            | {"tool": tools[part["toolCallId"]]}
             for part in self.whole
             if part["type"] == "tool-approval-request" and part["toolCallId"] not in done
         ]

@@ -7,7 +7,7 @@ from backend.faults.postgres import Postgres, Row
 
 _MESSAGES = """
     SELECT id, conversation_id, role, content, tool_calls_json, status, attempt, reply_to,
-        idempotency_key, stopped_at IS NOT NULL AS stopped,
+        idempotency_key, stopped_at IS NOT NULL AS stopped, approvals_json,
         extract(epoch FROM ended_at)::float AS ended,
         extract(epoch FROM created_at)::float AS created,
         coalesce(lease_until, created_at) < clock_timestamp() AS lapsed
@@ -27,6 +27,7 @@ class Turn:
     asked: Row
     answer: Row
     calls: list[Row]
+    approvals: list[Row]
 
     def changes_by(self, *tools: str) -> list[Row]:
         """The calls of these tools that did something; one about several tasks is one for each."""
@@ -53,7 +54,8 @@ class Tables:
         for row in self.messages:
             if row["role"] == "assistant" and row["reply_to"] in asked:
                 calls = json.loads(row["tool_calls_json"] or "[]")
-                self.turns.append(Turn(asked[row["reply_to"]], row, calls))
+                approvals = json.loads(row["approvals_json"] or '{"calls": []}')["calls"]
+                self.turns.append(Turn(asked[row["reply_to"]], row, calls, approvals))
 
     @property
     def under_way(self) -> list[Row]:

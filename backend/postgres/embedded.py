@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import quote
 
+from backend.config import forget_libpq
 from backend.errors import StartFailure
 
 logger = logging.getLogger(__name__)
@@ -106,8 +107,7 @@ def start_embedded(data_dir: Path, *, durable: bool = True) -> EmbeddedServer:
             given_up_on_failure.pop_all()
     except OSError as error:
         raise EmbeddedServerError(f"{data_dir}: {error.strerror}") from error
-    for name in [each for each in os.environ if each.startswith("PG")]:
-        del os.environ[name]
+    forget_libpq()
     url = f"postgresql://postgres@/postgres?host={quote(str(folder))}&port=5432"
     server = EmbeddedServer(url, data_dir, folder, account, in_use)
     atexit.register(server.stop)
