@@ -56,9 +56,14 @@ def flight(asked: Sequence[Asked]) -> "_Flight | spans.Silence":
 def _span(asked: Sequence[Asked]) -> spans.Span:
     """A part of what is under way; what nobody has asked for, as a look each second, is none."""
     tracing = spans.tracing()
-    if tracing is None or not tracing.is_inside():
+    if tracing is None:
         return spans.SILENCE
-    told = [_told(each.query.sql) for each in asked]
+    return tracing.leaf(*_described(tuple(each.query.sql for each in asked)))
+
+
+@lru_cache(maxsize=1000)
+def _described(flight: tuple[bytes, ...]) -> tuple[str, spans.Attributes]:
+    told = [_told(sql) for sql in flight]
     summary = "; ".join(summary for summary, _ in told if summary)[:255] or "SQL"
     attributes: dict[str, spans.Value] = {
         "db.system.name": "postgresql",
@@ -66,10 +71,9 @@ def _span(asked: Sequence[Asked]) -> spans.Span:
     }
     if len(told) > 1:
         attributes["db.operation.batch.size"] = len(told)
-    return spans.span(summary, attributes, "client")
+    return summary, attributes
 
 
-@lru_cache(maxsize=1000)
 def _told(sql: bytes) -> tuple[str, str]:
     """A statement in short, such as `UPDATE messages`, and its text in one line."""
     text = " ".join(sql.decode().split())

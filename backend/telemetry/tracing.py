@@ -141,14 +141,9 @@ class OtelTracing:
             return self._begin(name, attributes, kind, Context(), detached=detached)
         if not parent.trace_flags.sampled:
             return SILENCE
-        own = SpanContext(
-            parent.trace_id,
-            self._ids.generate_span_id(),
-            is_remote=False,
-            trace_flags=parent.trace_flags,
-            trace_state=parent.trace_state,
+        return OpenSpan(
+            self, name, attributes, kind, self._below(parent), parent, detached=detached
         )
-        return OpenSpan(self, name, attributes, kind, own, parent, detached=detached)
 
     def request(
         self, name: str, attributes: Attributes, headers: Iterable[tuple[bytes, bytes]]
@@ -184,10 +179,22 @@ class OtelTracing:
         above = parent if parent.is_valid else None
         return OpenSpan(self, name, attributes, kind, own, above, detached=detached)
 
-    def is_inside(self) -> bool:
-        """Whether a span under way here is told."""
-        current = _current()
-        return current.is_valid and current.trace_flags.sampled
+    def leaf(self, name: str, attributes: Attributes) -> Span:
+        parent = _current()
+        if not (parent.is_valid and parent.trace_flags.sampled):
+            return SILENCE
+        return OpenSpan(
+            self, name, attributes, "client", self._below(parent), parent, detached=True
+        )
+
+    def _below(self, parent: SpanContext) -> SpanContext:
+        return SpanContext(
+            parent.trace_id,
+            self._ids.generate_span_id(),
+            is_remote=False,
+            trace_flags=parent.trace_flags,
+            trace_state=parent.trace_state,
+        )
 
     def ids(self) -> tuple[str, str] | None:
         current = _current()
