@@ -23,6 +23,7 @@ from backend.identity.web_tokens import WebTokens
 from backend.rate_limiter import count_invalid, limit_failed_sign_ins
 from backend.settings.sign_in import SESSION_COOKIE
 from backend.telemetry.spans import span
+from backend.tls import believed
 from backend.web.envelope import is_invalid
 
 
@@ -81,7 +82,7 @@ async def open_sign_in(settings: Settings, autocommit: Sessions) -> AsyncIterato
     if settings.better_auth_url is None:
         yield SignIn(settings, sessions, None)
         return
-    async with httpx2.AsyncClient(follow_redirects=False) as client:
+    async with httpx2.AsyncClient(follow_redirects=False, verify=believed()) as client:
         keys = KeySet(settings.jwks_url, client)
         issued = WebTokens(keys, settings.jwt_issuer, settings.jwt_audience)
         yield SignIn(settings, sessions, issued)

@@ -11,7 +11,6 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +25,7 @@ from mcp_types import CONNECTION_CLOSED
 from backend.agent.toolset_network import GuardedTransport
 from backend.settings.toolsets import SECONDS_MAX, Toolset
 from backend.telemetry.spans import carrier
+from backend.tls import believed
 
 START_S = 10.0
 """Seconds within which a program has to answer for the first time."""
@@ -43,10 +43,9 @@ class Remote:
         self._toolset = toolset
         self._url = toolset.url or ""
 
-    @cached_property
+    @property
     def _verify(self) -> ssl.SSLContext | bool:
-        """Made once, as it takes a hundredth of a second."""
-        return httpx2.create_ssl_context() if self._url.startswith("https:") else False
+        return believed() if self._url.startswith("https:") else False
 
     @asynccontextmanager
     async def client(self, user_id: str | None) -> AsyncIterator[Client]:

@@ -42,6 +42,7 @@ from backend.agent.wire.http import MendingClient
 from backend.agent.wire.lessons import Lessons
 from backend.agent.wire.requests import fit_messages, merged
 from backend.settings.providers import Asking, Provider
+from backend.tls import believed
 
 _LARGE = ("input", "messages", "tools")
 _NO_KEY = "none"
@@ -262,7 +263,7 @@ async def open_models(provider: Provider, limit: float) -> AsyncIterator[dict[st
         max_retries=2,
         longest_pause=limit / 6,
         askings=askings,
-        http_client=MendingClient(proxy=provider.proxy, timeout=limit),
+        http_client=MendingClient(proxy=provider.proxy, timeout=limit, verify=believed()),
     ) as client:
         yield {
             name: _Fitted(kind(name, client), provider, askings[name]) for name in provider.models

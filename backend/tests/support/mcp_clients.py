@@ -10,6 +10,8 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, Implementation
 
+from backend.tls import believed
+
 TODAY = "2026-07-28"
 """The protocol's newest revision, in which each request stands for itself."""
 Mode = Literal["auto", "legacy"]
@@ -22,7 +24,7 @@ async def mcp_client(
     """The SDK's client at `address`, which speaks the newest revision it can, or an earlier one."""
     headers = {"Authorization": f"Bearer {token}", "User-Agent": agent}
     info = Implementation(name=name, version="1") if name else None
-    async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+    async with httpx2.AsyncClient(headers=headers, timeout=30, verify=believed()) as http:
         transport = streamable_http_client(f"{address}/mcp", http_client=http)
         async with Client(transport, mode=mode, client_info=info) as client:
             yield client
