@@ -12,7 +12,7 @@ find_python = $(shell for name in $(if $(PYTHON),"$(PYTHON)",python3.13 python3 
 too_old = Python 3.13 or newer is needed; $(or $(PYTHON),python3.13 or python3 on the PATH) is older \
 	or does not run. Another one is named so: make PYTHON=/path/to/python3.13
 
-.PHONY: help install run test check fmt bench evals shots faults upgrade cluster lock clean remake
+.PHONY: help install run test hunt check fmt bench evals shots faults upgrade cluster lock clean remake
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -44,8 +44,12 @@ endif
 run: install  ## Start the service; with nothing configured, a demo of it
 	@.venv/bin/python -m backend
 
+# Bytecode is kept, also where the environment says not to: each worker would make it anew.
 test: install  ## Run the tests, and measure what they cover
-	.venv/bin/python -m pytest --cov
+	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --cov
+
+hunt: install  ## Play the whole of what the tests have in a short form; takes an hour and more
+	.venv/bin/python -m pytest -m "hunt or hypothesis" --hypothesis-profile long
 
 check: install  ## Lint, format and types
 	.venv/bin/python -m ruff check

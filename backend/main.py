@@ -126,7 +126,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
             if settings.mcp:
                 await stack.enter_async_context(app.state.mcp.running())
             _warn_without_key(settings)
-            _settle_heap()
+            settle_heap()
             yield
 
     app = FastAPI(
@@ -241,7 +241,7 @@ def _warn_without_key(settings: Settings) -> None:
 
 
 @cache
-def _settle_heap() -> None:
+def settle_heap() -> None:
     """Take what the imports left out of the garbage collector's rounds, once in a process.
 
     Hundreds of thousands of objects that live for ever cost each full collection a quarter

@@ -70,20 +70,36 @@ class Replica:
 class Nursery:
     """Starts servers; the other end of `backend.faults.nursery`."""
 
-    def __init__(self, process: Process, folder: Path) -> None:
-        self._process, self._folder = process, folder
+    def __init__(self, process: Process) -> None:
+        self._process = process
         self._started: asyncio.Queue[int] = asyncio.Queue()
         self._ended: dict[int, asyncio.Future[int]] = {}
         self._ordering = asyncio.Lock()
 
-    async def start(self, name: str, slot: int, environment: Mapping[str, str]) -> Replica:
-        """A server that serves.
+    async def start(
+        self,
+        folder: Path,
+        name: str,
+        slot: int,
+        environment: Mapping[str, str],
+        build: str | None = None,
+        errors: Path | None = None,
+    ) -> Replica:
+        """A server that serves, of a broken build perhaps; it lives and logs in `folder`.
+
+        What it says on stderr goes to `errors`, where that is given, and not to its log.
 
         Raises:
             DidNotStart: it does not.
         """
-        log = self._folder / f"{name}.log"
-        order = {"environment": environment, "folder": str(self._folder), "log": str(log)}
+        log = folder / f"{name}.log"
+        order = {
+            "environment": environment,
+            "folder": str(folder),
+            "log": str(log),
+            "errors": str(errors or log),
+            "build": build,
+        }
         async with self._ordering:
             _stdin(self._process).write(f"{json.dumps(order)}\n".encode())
             pid = await self._started.get()
@@ -107,16 +123,19 @@ def _stdin(process: Process) -> asyncio.StreamWriter:
 
 
 @asynccontextmanager
-async def nursery(folder: Path, build: str | None = None) -> AsyncIterator[Nursery]:
-    """A nursery for the block, of a broken build perhaps; what it started ends with it."""
-    arguments = ["-m", "backend.faults.nursery", *([build] if build else [])]
+async def nursery() -> AsyncIterator[Nursery]:
+    """A nursery for the block; what it started ends with it."""
     # so that what the servers run counts as covered
     measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     environment = {"PATH": os.environ.get("PATH", "")} | measured
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, cwd=CHECKOUT, env=environment, stdin=PIPE, stdout=PIPE
+        *(sys.executable, "-m", "backend.faults.nursery"),
+        cwd=CHECKOUT,
+        env=environment,
+        stdin=PIPE,
+        stdout=PIPE,
     )
-    made = Nursery(process, folder)
+    made = Nursery(process)
     listening = asyncio.create_task(made.listen())
     try:
         yield made
@@ -131,7 +150,9 @@ class Fleet:
     """Replicas in slots; a slot has its address of the database and its provider's."""
 
     nursery: Nursery
+    folder: Path
     environments: list[dict[str, str]]
+    build: str | None = None
     frozen: set[Replica] = field(default_factory=set)
     _replicas: dict[int, Replica] = field(default_factory=dict)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -153,7 +174,9 @@ class Fleet:
         """A new server; one that finds the database away ends at once, and another is tried."""
         name = f"server-{slot}-{next(self._numbers)}"
         try:
-            return await self.nursery.start(name, slot, self.environments[slot])
+            return await self.nursery.start(
+                self.folder, name, slot, self.environments[slot], self.build
+            )
         except DidNotStart:
             if tries == 1:
                 raise
@@ -215,6 +238,12 @@ class Fleet:
         """Wait until each slot is filled; the replicas."""
         await asyncio.gather(*self._starting)
         return list(self._replicas.values())
+
+    async def end(self) -> None:
+        """Kill whoever is there, once all have begun."""
+        for replica in await self.settle():
+            replica.signal(signal.SIGKILL)
+            await asyncio.shield(replica.ended)
 
 
 def application(slot: int) -> str:

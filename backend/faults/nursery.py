@@ -4,8 +4,9 @@ a server of it when it is told to.
 Each server is `python -m backend` from there on, in a process of its own with an environment
 of its own; what is saved is the imports, several seconds of a processor for each of the
 hundred servers that the suite kills. On stdin comes a JSON object a line, `{"environment",
-"folder", "log"}`; on stdout go `{"pid"}` for each server started and `{"pid", "code"}` for
-each that ended, in order. At the end of stdin all of them are killed.
+"folder", "log", "errors", "build"}`, the last for a broken build; on stdout go `{"pid"}` for each
+server started and `{"pid", "code"}` for each that ended, in order. At the end of stdin all are
+killed.
 """
 
 import json
@@ -19,7 +20,7 @@ from backend.agent.context.tokens import tokenizer_of
 from backend.agent.models.rehearsal import rehearse
 from backend.config import Settings
 from backend.faults.broken import BUILDS
-from backend.main import create_app
+from backend.main import create_app, settle_heap
 
 _CHILD_ENDED = {signal.SIGCHLD}
 _running: set[int] = set()
@@ -40,23 +41,33 @@ def _reap(*_: object) -> None:
 def _become_server(order: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _CHILD_ENDED)
-    with open(os.devnull) as nothing, open(order["log"], "ab") as log:
-        for source, target in ((nothing, 0), (log, 1), (log, 2)):
+    with (
+        open(os.devnull) as nothing,
+        open(order["log"], "ab") as log,
+        open(order["errors"], "ab") as errors,
+    ):
+        for source, target in ((nothing, 0), (log, 1), (errors, 2)):
             os.dup2(source.fileno(), target)
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
+    if order["build"]:
+        BUILDS[order["build"]]()
     main()
     sys.exit(0)
 
 
 def warm_up() -> None:
     """Make what each server would make of itself: the routes, the types of what providers answer,
-    and the tables of the tokenizer."""
+    and the tables of the tokenizer.
+
+    The heap is settled here for all of them, who then share its pages.
+    """
     create_app(Settings(_env_file=None))
     for api in ("responses", "chat_completions"):
         rehearse(api)
     tokenizer_of("gpt-4o").count("")
+    settle_heap()
 
 
 def serve_orders() -> None:
@@ -75,7 +86,5 @@ def serve_orders() -> None:
 
 
 if __name__ == "__main__":
-    for build in sys.argv[1:]:
-        BUILDS[build]()
     warm_up()
     serve_orders()

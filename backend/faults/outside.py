@@ -8,6 +8,7 @@ record, nor twice what may be done only once.
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -96,7 +97,7 @@ async def stage_set(folder: Path, database_url: str, token: str) -> AsyncIterato
 
         async def start() -> Server:
             settings = {"TOOLSETS": json.dumps(toolsets)}
-            serves = serving(database_url, provider.base_url, log="/dev/null", **settings)
+            serves = serving(database_url, provider.base_url, log=os.devnull, **settings)
             running: Server = await stack.enter_async_context(serves)
             return running
 

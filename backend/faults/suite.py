@@ -13,14 +13,7 @@ import httpx
 
 from backend.faults.client import PATIENCE
 from backend.faults.driver import Result, play
-from backend.faults.fleet import (
-    PATIENT_LIMIT,
-    RUN_LIMIT,
-    Fleet,
-    application,
-    environment,
-    nursery,
-)
+from backend.faults.fleet import PATIENT_LIMIT, RUN_LIMIT, Fleet, application, environment
 from backend.faults.pooler import find_pgbouncer, pooler
 from backend.faults.postgres import NAME, Postgres, postgres
 from backend.faults.provider import Provider
@@ -32,6 +25,7 @@ from backend.faults.waiting import until
 from backend.faults.watch import Watch
 from backend.tests.support import better_auth
 from backend.tests.support.scripted_provider import ScriptedProvider
+from backend.tests.support.servers import the_nursery
 from backend.tests.support.tcp_proxy import tcp_proxy
 
 READY_LIMIT = 10.0
@@ -120,7 +114,7 @@ async def stage_set(
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="todo-chat-faults-")))
         provider = Provider()
         model = await stack.enter_async_context(ScriptedProvider(then=provider.step))
-        cribs = await stack.enter_async_context(nursery(logs or folder, build))
+        forks = await stack.enter_async_context(the_nursery())
         server = await stack.enter_async_context(postgres(folder / "postgres"))
         pooled_url, process = await _second_way(stack, server, folder)
         limits = [*[RUN_LIMIT] * replicas, *[PATIENT_LIMIT] * patient]
@@ -134,7 +128,8 @@ async def stage_set(
             environment(wire.url, model.base_url, limit)
             for wire, limit in zip(wires, limits, strict=True)
         ]
-        fleet = Fleet(cribs, environments)
+        fleet = Fleet(forks, logs or folder, environments, build)
+        stack.push_async_callback(fleet.end)
         await fleet.fill()
         http = httpx.AsyncClient(timeout=PATIENCE, transport=_Transport(limits=NOT_KEPT))
         await stack.enter_async_context(http)

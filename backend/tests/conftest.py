@@ -4,16 +4,22 @@ Tests share one database and keep apart by their users, which are new for each t
 test depends on another or cleans up after itself.
 """
 
+import inspect
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from math import ceil
 from typing import Any
 
 import httpx
 import pytest
-from agents import Model
+from agents import Model, ModelResponse
+from agents.items import TResponseStreamEvent
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
 from hypothesis import settings as hypothesis
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from backend.config import Settings
 from backend.database import Sessions as OwnSessions
@@ -30,12 +36,15 @@ from backend.tests.support.databases import (
     temporary_database,
 )
 from backend.tests.support.servers import forking
+from backend.web.logs import configure_logging
 
 __all__ = ["database_url", "make_database", "migrated_template", "postgres_url"]
 
+PAGE = "backend/tests/page/"
+
 hypothesis.register_profile("short", max_examples=40, deadline=None)
 hypothesis.register_profile("long", max_examples=2000, deadline=None)
-hypothesis.load_profile("short")  # `--hypothesis-profile long` hunts
+hypothesis.load_profile("short")  # of `make hunt`
 
 type Run = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 """Makes a signed-in client's twin on another app: `async with run(alice, **settings)`."""
@@ -44,6 +53,23 @@ type Run = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long modules first, so that none of them is what all workers wait for at the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+class ByModule(LoadScopeScheduling):  # type: ignore[misc]
+    """A module is one worker's, and so is the page, as each worker's browser would take seconds."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module: str = super()._split_scope(nodeid)
+        return PAGE if module.startswith(PAGE) else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
+    return ByModule(config, log)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores, since of three workers one waits for something."""
+    return ceil((os.process_cpu_count() or 1) * 1.5)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,6 +108,19 @@ async def running(settings: Settings, model: Model | None = None) -> AsyncIterat
         yield app
 
 
+_AT_HAND: ContextVar[Model] = ContextVar("the model of the test that asks")
+
+
+class ModelAtHand(Model):
+    """The model of an app that many tests share: that of the test whose request it is."""
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        return await _AT_HAND.get().get_response(*args, **kwargs)
+
+    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
+        return _AT_HAND.get().stream_response(*args, **kwargs)
+
+
 def client_of(app: FastAPI, token: str | None = None) -> httpx.AsyncClient:
     """A client of `app`, signed in where a token is given."""
     return httpx.AsyncClient(
@@ -104,16 +143,42 @@ def model() -> ScriptedModel:
     return ScriptedModel([])
 
 
-@pytest.fixture
-def settings(shared_database_url: str) -> Settings:
-    """The test's settings: the contract's defaults, save for the turns at once."""
+@pytest.fixture(scope="session")
+def usual_settings(shared_database_url: str) -> Settings:
+    """The contract's defaults, save for the turns at once."""
     return make_settings(shared_database_url)
 
 
 @pytest.fixture
-async def app(settings: Settings, model: ScriptedModel) -> AsyncIterator[FastAPI]:
-    async with running(settings, model) as app:
+def settings(usual_settings: Settings) -> Settings:
+    """The test's settings."""
+    return usual_settings
+
+
+@pytest.fixture(scope="session")
+async def shared_app(usual_settings: Settings) -> AsyncIterator[FastAPI]:
+    """The app of all tests that only ask it: a start and its connections cost more than they do."""
+    async with running(usual_settings, ModelAtHand()) as app:
         yield app
+
+
+TOUCHES = {"app", "own_sessions"}
+"""What a test has that looks into its app, or changes it."""
+
+
+@pytest.fixture
+async def app(
+    request: pytest.FixtureRequest, settings: Settings, model: ScriptedModel, shared_app: FastAPI
+) -> AsyncIterator[FastAPI]:
+    """The test's app: one of its own where it touches it, or has settings of its own."""
+    touched = TOUCHES & inspect.signature(request.function).parameters.keys()
+    if touched or settings is not shared_app.state.runtime.settings:
+        async with running(settings, model) as app:
+            yield app
+        return
+    configure_logging(settings.log_level)
+    _AT_HAND.set(model)
+    yield shared_app
 
 
 @pytest.fixture
@@ -123,7 +188,7 @@ def own_sessions(app: FastAPI) -> OwnSessions:
     return sessions
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def sessions(shared_database_url: str) -> AsyncIterator[Sessions]:
     """Sessions beside the app's, to look at rows."""
     async with open_sessions(shared_database_url) as sessions:
@@ -137,15 +202,20 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def signed_up(shared_database_url: str) -> better_auth.SignedUp:
+    return better_auth.SignedUp(shared_database_url)
+
+
 @pytest.fixture
-async def alice_signed_up(shared_database_url: str) -> tuple[str, str]:
+async def alice_signed_up(signed_up: better_auth.SignedUp) -> tuple[str, str]:
     """Her id and the token of her session."""
-    return await better_auth.sign_up(shared_database_url, "alice")
+    return await signed_up.take("alice")
 
 
 @pytest.fixture
-async def bob_signed_up(shared_database_url: str) -> tuple[str, str]:
-    return await better_auth.sign_up(shared_database_url, "bob")
+async def bob_signed_up(signed_up: better_auth.SignedUp) -> tuple[str, str]:
+    return await signed_up.take("bob")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from backend.conversations.cursors import CURSOR_MAX, Position, read_cursor, wri
 from backend.models import ID_MAX
 from backend.tests.journal.test_undo import execute
 from backend.tests.support.databases import Sessions
+from backend.tests.support.hunting import seeds
 
 POSITIONS = st.builds(
     Position, st.datetimes(timezones=st.timezones(), allow_imaginary=False), st.integers(1, ID_MAX)
@@ -49,7 +50,7 @@ def test_a_text_that_is_read_at_all_is_one_that_would_be_written(listed: str, te
     assert write_cursor(listed, position) == text
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(2))
 async def test_pages_of_any_size_hold_each_row_once_while_others_come_and_move(
     alice: httpx.AsyncClient, alice_id: str, sessions: Sessions, seed: int
 ) -> None:

@@ -35,7 +35,7 @@ START_LIMIT = 60
 def checkout() -> Iterator[Path]:
     """A copy of the code, since the demo's data lies beside it; in a folder with a space."""
     with TemporaryDirectory(prefix="todo chat ") as folder:
-        without = shutil.ignore_patterns("tests", "__pycache__")
+        without = shutil.ignore_patterns("tests", "bench", "faults")
         shutil.copytree(CHECKOUT / "backend", Path(folder, "backend"), ignore=without)
         shutil.copy(CHECKOUT / "Makefile", folder)
         for name in CHECKOUT.glob("requirements*"):
@@ -129,10 +129,27 @@ def paste(command: str) -> Any:
     return answer.json()
 
 
+DEVELOPERS_MACHINE = {
+    "ALL_PROXY": "socks5://127.0.0.1:1",
+    "HTTPS_PROXY": "socks5://127.0.0.1:1",
+    "SSL_CERT_FILE": "/no/such/file",
+    "REQUESTS_CA_BUNDLE": "/no/such/file",
+}
+OF_OTHER_PROGRAMS = {
+    **{"PGSERVICE": "mine", "PGHOST": "db.example.com", "PGSSLMODE": "verify-full"},
+    **{"PGOPTIONS": "-c default_transaction_read_only=on", "PGTZ": "Nowhere/Such"},
+    **{"TZ": "Nowhere/Such", "LC_ALL": "xx_YY.UTF-8", "TMPDIR": "/no/such", "HOME": "/no/such"},
+    **{"HTTP_PROXY": "localhost:3128", "SSLKEYLOGFILE": "/no/such/file"},
+}
+
+
 def test_the_printed_commands_work_when_pasted_also_after_a_restart(checkout: Path) -> None:
+    """Which a developer's proxies, certificates and other variables do not stop either."""
     tokens = set()
-    for round_, order in enumerate((signal.SIGINT, signal.SIGTERM), start=1):
-        with started(checkout) as process:
+    variables = DEVELOPERS_MACHINE | OF_OTHER_PROGRAMS
+    rounds: Any = (({}, signal.SIGINT), (variables, signal.SIGTERM))
+    for round_, (environment, order) in enumerate(rounds, start=1):
+        with started(checkout, **environment) as process:
             lines = process.lines_to("curl ", times=3)
             add, show, history = (line for line in lines if line.startswith("curl "))
 
@@ -201,30 +218,6 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line(checkout: Path) -> N
     assert complaints.startswith("backend: PORT: ")
     assert port in complaints
     assert complaints.count("\n") == 1
-
-
-DEVELOPERS_MACHINE = {
-    "ALL_PROXY": "socks5://127.0.0.1:1",
-    "HTTPS_PROXY": "socks5://127.0.0.1:1",
-    "SSL_CERT_FILE": "/no/such/file",
-    "REQUESTS_CA_BUNDLE": "/no/such/file",
-}
-OF_OTHER_PROGRAMS = {
-    **{"PGSERVICE": "mine", "PGHOST": "db.example.com", "PGSSLMODE": "verify-full"},
-    **{"PGOPTIONS": "-c default_transaction_read_only=on", "PGTZ": "Nowhere/Such"},
-    **{"TZ": "Nowhere/Such", "LC_ALL": "xx_YY.UTF-8", "TMPDIR": "/no/such", "HOME": "/no/such"},
-    **{"HTTP_PROXY": "localhost:3128", "SSLKEYLOGFILE": "/no/such/file"},
-}
-
-
-@pytest.mark.parametrize("variables", [DEVELOPERS_MACHINE, OF_OTHER_PROGRAMS])
-def test_a_developers_proxies_and_certificates_do_not_stop_a_demo(
-    checkout: Path, variables: dict[str, str]
-) -> None:
-    with started(checkout, **variables) as process:
-        lines = process.lines_to("curl ", times=1)
-        add = next(line for line in lines if line.startswith("curl "))
-        assert paste(add)["tool_calls"][0]["tool"] == "add_task"
 
 
 def test_where_they_matter_they_are_said_in_one_line(checkout: Path, empty_database: str) -> None:

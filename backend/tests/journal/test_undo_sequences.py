@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from backend.tests.journal.test_undo import told
 from backend.tests.support.databases import Sessions
+from backend.tests.support.hunting import seeds
 from backend.tests.support.scripting import Step, calls
 from backend.tests.support.task_calls import add, change, listed
 
@@ -63,7 +64,7 @@ async def some_messages(
     return made
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(4))
 async def test_messages_undone_newest_first_leave_each_row_as_it_was_before_them(
     alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, sessions: Sessions, seed: int
 ) -> None:
@@ -77,7 +78,7 @@ async def test_messages_undone_newest_first_leave_each_row_as_it_was_before_them
         assert await rows_of(sessions, alice_id) == before
 
 
-@pytest.mark.parametrize("seed", range(8, 14))
+@pytest.mark.parametrize("seed", seeds(3, first=1000, many=1200))
 async def test_in_any_order_one_is_taken_back_whole_or_refused_and_nothing_moves(
     alice: httpx.AsyncClient, alice_id: str, model: ScriptedModel, sessions: Sessions, seed: int
 ) -> None:

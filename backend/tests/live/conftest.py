@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from backend.tests.conftest import make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.live import served
+from backend.tests.support.servers import client_at
 
 
 class Replicas(NamedTuple):
@@ -35,9 +36,7 @@ async def replicas(
         addresses = [await stack.enter_async_context(served(app)) for app in apps]
 
         async def client(address: str, token: str) -> httpx.AsyncClient:
-            headers = {"Authorization": f"Bearer {token}"}
-            made = httpx.AsyncClient(base_url=address, headers=headers, timeout=20)
-            return await stack.enter_async_context(made)
+            return await stack.enter_async_context(client_at(address, token, timeout=20))
 
         one, two = [await client(address, alice) for address in addresses]
         yield Replicas(one, two, await client(addresses[0], bob), apps)

@@ -13,6 +13,8 @@ from backend.tests.support.ai_clients import chat, decoded
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.speaking import Speech
 
+pytestmark = pytest.mark.long
+
 NEWER = ("ai6", "ai7")
 
 

@@ -59,20 +59,25 @@ async def inspect(target: list[str], method: str, *args: str) -> Any:
     return json.loads(printed)
 
 
-@pytest.mark.parametrize("way", ["http", "stdio"])
-async def test_the_inspector_lists_and_calls_what_is_served(
-    targets: dict[str, list[str]], way: str
-) -> None:
-    target = targets[way]
+async def add_milk(target: list[str], title: str) -> None:
+    given = ("--tool-name", "add_task", "--tool-arg", f"title={title}")
+    added = await inspect(target, "tools/call", *given)
+    assert added["structuredContent"]["title"] == title
+
+
+async def test_the_inspector_lists_and_calls_what_is_served(targets: dict[str, list[str]]) -> None:
+    target = targets["http"]
     tools = (await inspect(target, "tools/list"))["tools"]
     assert {tool["name"] for tool in tools} >= {"add_task", "list_tasks"}
     assert all(tool["outputSchema"] and tool["annotations"] for tool in tools)
-    title = f"Milk, by {way}"
-    added = await inspect(
-        target, "tools/call", "--tool-name", "add_task", "--tool-arg", f"title={title}"
-    )
-    assert added["structuredContent"]["title"] == title
+    title = "Milk, by address"
+    await add_milk(target, title)
     read = await inspect(target, "resources/read", "--uri", "todo://tasks/open")
     assert title in read["contents"][0]["text"]
     plan = await inspect(target, "prompts/get", "--prompt-name", "plan-my-day")
     assert title in plan["messages"][0]["content"]["text"]
+
+
+async def test_the_inspector_calls_through_the_program(targets: dict[str, list[str]]) -> None:
+    """What else there is to ask of it, test_bridge.py asks."""
+    await add_milk(targets["stdio"], "Milk, by a program")

@@ -18,6 +18,8 @@ from backend.tests.support import better_auth
 from backend.tests.support.mcp_clients import Mode, mcp_client, post, request_of, result_of
 from backend.tests.support.servers import Server, serving
 
+pytestmark = pytest.mark.long
+
 NOWHERE = "http://127.0.0.1:1/v1"
 MODES: list[Mode] = ["auto", "legacy"]
 

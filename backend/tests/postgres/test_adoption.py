@@ -18,6 +18,8 @@ from backend.tests.support.adopting import (
 )
 from backend.tests.support.databases import catalog, execute
 
+pytestmark = pytest.mark.long
+
 __all__ = ["make_earlier"]
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from backend.postgres.embedded import EmbeddedServerError, start_embedded
 
+pytestmark = pytest.mark.long
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to change its user")
 
 

@@ -19,6 +19,8 @@ from backend.tests.support import better_auth
 from backend.tests.support.databases import MakeDatabase, execute
 from backend.tests.support.tcp_proxy import TcpProxy, Trouble, tcp_proxy
 
+pytestmark = pytest.mark.long
+
 READ_LIMIT = 6.0
 READY_LIMIT = 2.0
 

@@ -17,6 +17,8 @@ from backend.tests.support.adopting import adopt_again, rows_of
 from backend.tests.support.databases import bring_up, execute, scalar, temporary_database
 from backend.tests.support.postgres_versions import VERSIONS, postgres_of
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module", params=VERSIONS)
 async def version(request: pytest.FixtureRequest) -> int:

@@ -47,21 +47,44 @@ async def sign_in(url: str, user_id: str, valid_for: str = "7 days", *, prefix: 
     return token
 
 
+class SignedUp:
+    """New people who are signed in, made by the hundred: a connection for each costs more."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._waiting: dict[str, list[tuple[str, str]]] = {}
+
+    async def take(self, name: str) -> tuple[str, str]:
+        """The id of a user whom no other test has, and the token of a session."""
+        waiting = self._waiting.setdefault(name, [])
+        if not waiting:
+            waiting += await sign_up_all(self._url, name, 100)
+        return waiting.pop()
+
+
 async def sign_up(url: str, name: str) -> tuple[str, str]:
-    """The id of a new user and the token of a session, at the cost of one connection."""
-    user_id, token = f"{name}-{uuid4().hex}", secrets.token_hex(16)
+    """The id of a new user and the token of a session."""
+    (made,) = await sign_up_all(url, name, 1)
+    return made
+
+
+async def sign_up_all(url: str, name: str, count: int) -> list[tuple[str, str]]:
+    """The ids of new users and the tokens of their sessions, at the cost of one connection."""
+    made = [(f"{name}-{uuid4().hex}", secrets.token_hex(16)) for _ in range(count)]
+    users, tokens = zip(*made, strict=True)
     await execute(
         url,
-        """WITH made AS (INSERT INTO "user" VALUES (%s, %s, %s) RETURNING "id")
+        """WITH made AS (
+               INSERT INTO "user" SELECT id, %s, id || '@example.com' FROM unnest(%s::text[]) AS id)
            INSERT INTO "session" ("id", "token", "userId", "expiresAt")
-           SELECT %s, %s, "id", now() + interval '7 days' FROM made""",
-        user_id,
+           SELECT md5(token), token, id, now() + interval '7 days'
+           FROM unnest(%s::text[], %s::text[]) AS made (id, token)""",
         name,
-        f"{user_id}@example.com",
-        uuid4().hex,
-        token,
+        list(users),
+        list(users),
+        list(tokens),
     )
-    return user_id, token
+    return made
 
 
 def signed(token: str, secret: str) -> str:

@@ -24,7 +24,7 @@ from backend.faults.pooler import find_pgbouncer, pooler
 from backend.postgres.embedded import start_embedded
 from backend.tests.support.redis_server import PROGRAM as REDIS
 from backend.tests.support.redis_server import RedisServer, redis_server
-from backend.tests.support.servers import Server, serving
+from backend.tests.support.servers import Server, client_at, serving
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 NAMES = ("one", "two", "three", "four")
@@ -49,8 +49,7 @@ class Cluster:
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         """A client of whichever replica the proxy chooses, signed in where a token is given."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.AsyncClient(base_url=self.address, headers=headers, timeout=60)
+        return client_at(self.address, token)
 
 
 def find_haproxy() -> str | None:
@@ -139,7 +138,7 @@ async def _proxy(
 
 
 async def _until_ready(address: str) -> None:
-    async with httpx.AsyncClient(base_url=address) as client:
+    async with client_at(address) as client:
         while True:
             try:
                 if (await client.get("/ready")).status_code == 200:

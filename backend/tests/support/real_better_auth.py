@@ -12,6 +12,8 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import make_url
 
+from backend.tests.support.servers import client_at
+
 FOLDER = Path(__file__).with_name("better_auth_server")
 SECRET = "vG8$pT2!kR5@zN9#mW4%xQ7^bL1&cY6*"
 
@@ -48,7 +50,7 @@ class BetterAuth:
     @asynccontextmanager
     async def person(self, path: str = "/api/auth") -> AsyncIterator[Person]:
         """Someone new, signed up and in."""
-        async with httpx.AsyncClient(base_url=self.origin, headers={"Origin": self.origin}) as b:
+        async with client_at(self.origin, headers={"Origin": self.origin}) as b:
             email = f"{uuid4().hex}@example.com"
             form = {"name": "Someone", "email": email, "password": uuid4().hex}
             answer = (await b.post(f"{path}/sign-up/email", json=form)).raise_for_status()
@@ -61,7 +63,7 @@ class BetterAuth:
 
     async def sign(self, **claims: object) -> str:
         """A JWT of the first path's key with these claims; issuer and audience are its own."""
-        async with httpx.AsyncClient(base_url=self.origin) as client:
+        async with client_at(self.origin) as client:
             answer = await client.post("/sign", json=claims)
             token: str = answer.raise_for_status().json()["token"]
             return token

@@ -16,10 +16,12 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
+from ssl import SSLContext
 from tempfile import TemporaryDirectory
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import httpx
 
@@ -75,16 +77,20 @@ class Forks:
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
+        self._folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="forks-")))
         self._begun: Nursery | None = None
         self._beginning = asyncio.Lock()
         self._numbers = count(1)
 
-    async def start(self, environment: Mapping[str, str]) -> Replica:
+    async def nursery(self) -> Nursery:
         async with self._beginning:
             if self._begun is None:
-                folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="forks-")))
-                self._begun = await self._stack.enter_async_context(nursery(folder))
-        return await self._begun.start(f"server-{next(self._numbers)}", 0, environment)
+                self._begun = await self._stack.enter_async_context(nursery())
+        return self._begun
+
+    async def start(self, environment: Mapping[str, str], errors: Path | None) -> Replica:
+        begun, name = await self.nursery(), f"server-{next(self._numbers)}"
+        return await begun.start(self._folder, name, 0, environment, errors=errors)
 
     async def end(self) -> None:
         await self._stack.aclose()
@@ -105,6 +111,29 @@ async def forking() -> AsyncIterator[None]:
         _forks = None
 
 
+@asynccontextmanager
+async def the_nursery() -> AsyncIterator[Nursery]:
+    """The one of the block that is `forking`, else one for this block."""
+    if _forks is not None:
+        yield await _forks.nursery()
+        return
+    async with nursery() as made:
+        yield made
+
+
+@cache
+def _tls() -> SSLContext:
+    """Made once, as it takes a hundredth of a second; nothing here is asked over TLS."""
+    return httpx.create_ssl_context()
+
+
+def client_at(address: str, token: str | None = None, **options: Any) -> httpx.AsyncClient:
+    """A client of whatever serves there, signed in where a token is given."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    given: dict[str, Any] = {"headers": headers, "timeout": 60} | options
+    return httpx.AsyncClient(base_url=address, verify=_tls(), **given)
+
+
 @dataclass
 class Server:
     """A running `python -m backend`."""
@@ -114,8 +143,7 @@ class Server:
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         """A client of this server, signed in where a token is given."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.AsyncClient(base_url=self.address, headers=headers, timeout=60)
+        return client_at(self.address, token)
 
     async def kill(self) -> None:
         """End it at once, as a crash of the machine would."""
@@ -139,8 +167,8 @@ async def serving(
 ) -> AsyncIterator[Server]:
     """A server on a database and a provider; killed at the end if it still runs.
 
-    Its stderr goes to the file `log`, or where the test's goes. `cwd` is where the code is taken
-    from, if not from here.
+    Its stderr goes to the file `log`, else where the test's goes, and a fork's nowhere. `cwd` is
+    where the code is taken from, if not from here.
     """
     environment = {
         "PATH": os.environ["PATH"],
@@ -157,8 +185,8 @@ async def serving(
         # so that what these processes run counts as covered
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     } | settings
-    if _forks is not None and log is None and cwd is None:
-        replica = await _forks.start(environment)
+    if _forks is not None and cwd is None:
+        replica = await _forks.start(environment, Path(log) if log else None)
         process: Process = Fork(replica)
         address = replica.address
     else:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from agents.testing import ScriptedModel
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.errors import ValidationFailed
@@ -121,7 +121,6 @@ def moments(draw: st.DrawFn) -> datetime:
     return draw(instants).astimezone(ZoneInfo(draw(st.sampled_from(ZONES))))
 
 
-@settings(max_examples=60, deadline=None)
 @given(now=moments(), number=st.integers(1, 400), unit=st.sampled_from(["day", "week", "month"]))
 def test_so_many_days_weeks_or_months_are_counted_from_the_persons_day(
     now: datetime, number: int, unit: str
@@ -136,7 +135,6 @@ def test_so_many_days_weeks_or_months_are_counted_from_the_persons_day(
         assert due == today + timedelta(number * (7 if unit == "week" else 1))
 
 
-@settings(max_examples=60, deadline=None)
 @given(now=moments(), weekday=st.sampled_from(WEEKDAYS), hour=st.integers(0, 23))
 def test_a_weekday_is_the_next_one_and_its_hour_is_by_the_persons_clock(
     now: datetime, weekday: str, hour: int
@@ -154,7 +152,6 @@ def test_a_weekday_is_the_next_one_and_its_hour_is_by_the_persons_clock(
     assert local.strftime("%H:%M") == f"{hour:02}:15" or skipped != now.utcoffset()
 
 
-@settings(max_examples=60, deadline=None)
 @given(now=moments(), day=st.integers(1, 31), month=st.integers(1, 12))
 def test_a_day_of_a_month_is_the_next_with_that_date_or_none_at_all(
     now: datetime, day: int, month: int
@@ -171,7 +168,6 @@ def test_a_day_of_a_month_is_the_next_with_that_date_or_none_at_all(
     assert all(date(year, month, day) < now.date() for year in earlier)
 
 
-@settings(max_examples=40, deadline=None)
 @given(now=moments(), minutes=st.integers(1, 999))
 def test_so_many_minutes_are_as_long_where_the_clock_is_changed(
     now: datetime, minutes: int
@@ -184,7 +180,6 @@ PIECES = [*WEEKDAYS[:3], *MONTHS[:5], "5", "17", "2027", "5pm", "17:00", "in", "
 PIECES += ["days", "weeks", "ago", "tomorrow", "morgen", "a las", "the", "and", "not", "or", "."]
 
 
-@settings(max_examples=150, deadline=None)
 @given(words=st.lists(st.sampled_from(PIECES), min_size=1, max_size=6))
 def test_no_number_that_was_said_is_lost(words: list[str]) -> None:
     """Whatever is taken holds each hour, day and year that stands in the words."""

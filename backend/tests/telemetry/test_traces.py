@@ -19,6 +19,8 @@ from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.toolset_server import READS, serving_tools, tool
 
+pytestmark = pytest.mark.long
+
 CALLERS = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{CALLERS}-b7ad6b7169203331-01"
 STEPS = (

@@ -6,6 +6,7 @@ from asyncio.subprocess import PIPE
 
 import pytest
 
+from backend.faults.report import Stories
 from backend.faults.scenario import Kind
 from backend.faults.seeds import scenario_of
 from backend.faults.suite import play_broken, play_scenarios
@@ -25,17 +26,20 @@ def test_every_kind_of_fault_is_in_the_short_form() -> None:
 
 
 async def test_nothing_is_lost_and_nothing_is_done_twice_whatever_breaks() -> None:
+    stories = Stories()
     results, wrong = await play_scenarios(
         SCENARIOS,
         at_once=len(SCENARIOS),
         replicas=4,
         minutes=3,
-        say=lambda *_: None,
+        say=stories.tell,
         progress=lambda _: None,
     )
     assert wrong == []
     assert {result.scenario.seed: result.wrong for result in results if result.wrong} == {}
     assert len(results) == len(SCENARIOS)
+    for result in results:  # each step is told, by the number of its seed
+        assert any("message 1 at" in line for line in stories.of(result))
 
 
 async def test_a_build_without_effect_and_record_in_one_transaction_is_found_out() -> None:
@@ -44,6 +48,7 @@ async def test_a_build_without_effect_and_record_in_one_transaction_is_found_out
     assert all(result.wrong for result in results)
 
 
+@pytest.mark.hunt
 async def test_a_seed_is_played_again_by_its_number_and_each_step_is_told() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "backend.faults", "--seed", "12", "--replicas", "2", stdout=PIPE

@@ -29,6 +29,8 @@ from backend.tests.support.servers import Server, serving
 from backend.tests.support.wire import opened, parsed, with_length
 from backend.tests.test_chat import chat, messages_of
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Stage:

@@ -10,6 +10,7 @@ from agents.testing import ScriptedModel
 
 from backend.tests.conftest import Run
 from backend.tests.support.better_auth import execute
+from backend.tests.support.hunting import seeds
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.task_calls import listed
 from backend.tests.test_chat import chat, messages_of
@@ -112,7 +113,7 @@ async def assert_told(client: httpx.AsyncClient, account: Account, random: Rando
         assert [message["content"] for message in history] == one.messages[-50:]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(2))
 async def test_whatever_is_done_at_one_is_what_the_other_tells(
     alice: httpx.AsyncClient, model: ScriptedModel, run: Run, seed: int
 ) -> None:

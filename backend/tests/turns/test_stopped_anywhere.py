@@ -18,7 +18,7 @@ from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_
 from backend.turns.runs import Run
 
 STRIDE = 3
-"""Of so many waits one is tried, which takes two seconds; 1 tries them all."""
+"""Of so many waits one is tried, which takes two seconds; `make hunt` tries them all."""
 
 
 class CutOff:
@@ -41,12 +41,17 @@ async def app(shared_database_url: str) -> AsyncIterator[FastAPI]:
             yield app
 
 
+@pytest.mark.parametrize("stride", [STRIDE, pytest.param(1, marks=pytest.mark.hunt)])
 @pytest.mark.parametrize("cut", ["request", "run"])
 async def test_what_is_cut_off_anywhere_is_the_same_turn_when_it_is_sent_again(
-    app: FastAPI, shared_database_url: str, monkeypatch: pytest.MonkeyPatch, cut: str
+    app: FastAPI,
+    shared_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: str,
+    stride: int,
 ) -> None:
     wrong = []
-    for wait in count(1, STRIDE):
+    for wait in count(1, stride):
         user = await better_auth.add_user(shared_database_url, "alice")
         token = await better_auth.sign_in(shared_database_url, user)
         with monkeypatch.context() as patched:

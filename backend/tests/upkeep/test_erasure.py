@@ -25,6 +25,8 @@ from backend.tests.support.task_calls import add, listed
 from backend.tests.test_chat import chat
 from backend.upkeep.erasing import begin_erasure, carry_on
 
+pytestmark = pytest.mark.long
+
 NOWHERE = "http://127.0.0.1:1/v1"
 BEING_DELETED = "ACCOUNT_BEING_DELETED"
 

@@ -3,10 +3,11 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from backend import erase
 from backend.tests.support import better_auth
 from backend.tests.support.databases import temporary_database
 from backend.tests.support.rows import fingerprint, rows_of, seed
@@ -19,11 +20,36 @@ async def url(postgres_url: str, migrated_template: str) -> AsyncIterator[str]:
         yield url
 
 
-async def erase_orphans(url: str, *options: str, **settings: str) -> tuple[int | None, str]:
-    """The exit code of the command and what it says."""
+type Erase = Callable[..., Awaitable[tuple[int | None, str]]]
+
+
+@pytest.fixture
+def erase_orphans(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Erase:
+    """The exit code of the command and what it says, without a process for it."""
+
+    def run(arguments: list[str]) -> int:
+        try:
+            erase.main(arguments)
+        except SystemExit as ended:
+            return int(str(ended.code))
+        return 0
+
+    async def erased(*options: str, **settings: str) -> tuple[int | None, str]:
+        for name, value in ({"DATABASE_URL": url} | settings).items():
+            monkeypatch.setenv(name, value)
+        code = await asyncio.to_thread(run, ["--orphans", *options])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return erased
+
+
+async def erase_by_command(url: str, *options: str) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "backend.erase", "--orphans", *options),
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": url, **settings},
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": url},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -31,24 +57,26 @@ async def erase_orphans(url: str, *options: str, **settings: str) -> tuple[int |
     return process.returncode, said.decode()
 
 
-async def test_who_is_not_known_any_more_is_erased_once_it_is_confirmed(url: str) -> None:
+async def test_who_is_not_known_any_more_is_erased_once_it_is_confirmed(
+    url: str, erase_orphans: Erase
+) -> None:
     await better_auth.execute(url, better_auth.TABLES)
     alice = await better_auth.add_user(url, "alice")
     bob = await better_auth.add_user(url, "bob")
     for user_id in (alice, bob):
         await seed(url, user_id, 20)
     before = await fingerprint(url, bob)
-    assert await erase_orphans(url) == (
+    assert await erase_by_command(url) == (
         0,
         "0 people, 0 rows in all\nNothing was done. With --yes they are erased, for good.\n",
     )
     await better_auth.execute(url, 'DELETE FROM "user" WHERE id = %s', alice)
     rows = await rows_of(url, alice)
-    code, said = await erase_orphans(url)
+    code, said = await erase_orphans()
     assert code == 0
     assert said.startswith(f"'{alice}': {sum(rows.values())} rows\n1 people, ")
     assert await rows_of(url, alice) == rows
-    code, said = await erase_orphans(url, "--yes")
+    code, said = await erase_orphans("--yes")
     assert (code, said.splitlines()[-1]) == (0, "They are erased.")
     assert await rows_of(url, alice) == {}
     assert await fingerprint(url, bob) == before
@@ -67,12 +95,12 @@ async def test_who_is_not_known_any_more_is_erased_once_it_is_confirmed(url: str
     ],
 )
 async def test_where_it_cannot_know_who_is_gone_it_refuses(
-    url: str, table: str | None, settings: dict[str, str], why: str
+    url: str, erase_orphans: Erase, table: str | None, settings: dict[str, str], why: str
 ) -> None:
     await seed(url, "alice", 3)
     if table:
         await better_auth.execute(url, table)
-    code, said = await erase_orphans(url, "--yes", **settings)
+    code, said = await erase_orphans("--yes", **settings)
     assert code == 2
     assert why in said
     assert await rows_of(url, "alice")

@@ -196,11 +196,12 @@ def never_answered_well(document: dict[str, Any], archive: dict[str, Any]) -> se
     }
 
 
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(100, marks=pytest.mark.hunt)])
 async def test_every_answer_is_one_that_the_document_describes(
-    postgres_url: str, tmp_path: Path
+    postgres_url: str, tmp_path: Path, examples: int
 ) -> None:
     async with service(postgres_url) as (server, tokens):
-        said = await examine(server, tokens, SEED, EXAMPLES, tmp_path)
+        said = await examine(server, tokens, SEED, examples, tmp_path)
         async with server.client() as client:
             document = (await client.get("/openapi.json")).json()
     report = json.loads((tmp_path / "report.json").read_text())
