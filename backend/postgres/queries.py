@@ -1,5 +1,6 @@
 """Statements of SQLAlchemy as Postgres takes them: compiled once, values in their order."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,6 +10,8 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Executable
 from sqlalchemy.dialects.postgresql import psycopg
 
+queries_logger = logging.getLogger("backend.database.queries")
+"""Told each query when it is made, at DEBUG, with the `statement` that it is made of."""
 _DIALECT: Any = psycopg.dialect(  # type: ignore[no-untyped-call]
     paramstyle="numeric_dollar"
 )
@@ -52,6 +55,8 @@ def query_of(statement: Executable, given: Mapping[str, object]) -> Query:
     query = made.get(names)
     if query is None:
         query = made[names] = _make(statement, names)
+        if queries_logger.isEnabledFor(logging.DEBUG):
+            queries_logger.debug("%s", query.sql.decode(), extra={"statement": statement})
     return query
 
 

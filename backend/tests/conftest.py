@@ -6,7 +6,7 @@ test depends on another or cleans up after itself.
 
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from math import ceil
@@ -35,6 +35,7 @@ from backend.tests.support.databases import (
     postgres_url,
     temporary_database,
 )
+from backend.tests.support.owners import argued_for, looked_at
 from backend.tests.support.servers import forking
 from backend.web.logs import configure_logging
 
@@ -86,6 +87,22 @@ async def shared_database_url(postgres_url: str) -> AsyncIterator[str]:
         await bring_up(url)
         await better_auth.execute(url, better_auth.TABLES)
         yield url
+
+
+@pytest.fixture(scope="session")
+def unowned() -> Iterator[set[str]]:
+    """The statements without an owner that were made since the last look."""
+    with looked_at() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def statements_name_their_owners(unowned: set[str]) -> Iterator[None]:
+    """No test has the service send one that is not argued for."""
+    yield
+    new = unowned - argued_for()
+    unowned.clear()
+    assert not new, f"name no owner, and are not in scale.md: {', '.join(sorted(new))}"
 
 
 def make_settings(url: str, **values: Any) -> Settings:
