@@ -10,6 +10,8 @@ from backend.conversations.tool_calls import ToolCall, changes
 NOTHING_DONE = "I could not do that, so nothing was changed. Please say it again in other words."
 _SHOWN = 20
 """Tasks of a list that an answer out of the record names."""
+_NAMELESS = ("tool", "function")
+"""How a tool is called by those who do not say which."""
 _SHORT = 600
 """Characters of a text that may be nothing but a call in words."""
 _CALLED = (
@@ -18,8 +20,15 @@ _CALLED = (
     r"(?:(?:to=)?functions?\.|(?:call|calling|use|using|invoke|invoking|run|running|execute"
     r"|executing)\s+(?:the\s+)?(?:tool\s+|function\s+)?)?[`\"'*]*(?:functions?\.)?(?:{names})\b"
 )
+_ANNOUNCED = re.compile(
+    r"\W*(?:(?:i'll|i will|i am going to|i'm going to|let me|let's)\s+(?:now\s+)?"
+    r"(?:call|invoke|run|use)|calling|invoking)\s+(?:the|that|this)\s+(?:function|tool)\b",
+    re.IGNORECASE,
+)
+"""A text that says it will call a tool, and does not say which."""
 _OPENINGS = (
-    *("i'll", "i will", "let me", "let's", "please", "now", "next", "first", "then", "action"),
+    *("i'll", "i will", "i'm going to", "i am going to", "let me", "let's", "please", "now"),
+    *("next", "first", "then", "action"),
     *("tool", "function", "call", "use", "using", "invok", "run", "execut"),
 )
 """How the calls that `_CALLED` knows begin, in small letters."""
@@ -40,6 +49,8 @@ def is_only_a_call(text: str, names: Collection[str]) -> bool:
         return False
     if bare[0] in "{[<":
         return _holds_a_call(bare, names)
+    if _ANNOUNCED.match(bare) and len(bare) <= _SHORT:
+        return True
     called = _CALLED.replace("{names}", "|".join(map(re.escape, names)))
     found = re.match(called, bare, re.IGNORECASE)
     if found is None or len(bare) > _SHORT:
@@ -56,7 +67,7 @@ def may_become_a_call(text: str, names: Collection[str]) -> bool:
         begun.startswith(word) or word.startswith(begun) for word in _OPENINGS
     ):
         return False
-    return len(begun) < _SOON or any(name in begun[:_SOON] for name in names)
+    return len(begun) < _SOON or any(name in begun[:_SOON] for name in (*names, *_NAMELESS))
 
 
 def _holds_a_call(text: str, names: Collection[str]) -> bool:

@@ -55,9 +55,9 @@ _NOT_GIVEN = frozenset({"none", "null", "n/a", "undefined"})
 def read_arguments(raw: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     """The arguments the tool knows and the model gave, by their names in `parameters`.
 
-    Not given are null, an empty list, what small models write for it, and an argument's own
-    description, which is what `parameters` says of it. Capitals are taken where the schema has
-    none.
+    Not given are null, an empty list, what small models write for it, an argument's own
+    description, which is what `parameters` says of it, and a list of nothing else. Capitals are
+    taken where the schema has none.
     """
     try:
         sent = json.loads(raw or "{}", parse_constant=_not_a_number)
@@ -76,8 +76,10 @@ def read_arguments(raw: str, parameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _is_given(value: object, description: str) -> bool:
+    if isinstance(value, list):
+        return any(_is_given(each, description) for each in value)
     if not isinstance(value, str):
-        return value is not None and value != []
+        return value is not None
     said = value.strip().strip(".").lower()
     return value != "" and said not in _NOT_GIVEN and said != description.strip(". ").lower()
 

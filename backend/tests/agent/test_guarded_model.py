@@ -41,6 +41,8 @@ ONLY_CALLS = [
     "Let me call list_tasks.",
     "list_tasks",
     "update_task: 3, done",
+    "I will call the tool again with the day that was said, 2026-11-27.",
+    "Let me now use this function.",
 ]
 WORDS = [
     "Added it.",
@@ -50,6 +52,8 @@ WORDS = [
     "[Buy milk](task 1)",
     "add_task is a tool that I have.",
     "To add a task I call add_task for you.",
+    "I will call the toolmaker for you: that is on your list.",
+    "The tool said that there is no such task.",
     "",
 ]
 
@@ -68,7 +72,7 @@ async def total(client: httpx.AsyncClient) -> int:
     return int((await client.get("/api/tasks")).json()["total"])
 
 
-@pytest.mark.parametrize("text", ONLY_CALLS[:3] + ONLY_CALLS[9:11])
+@pytest.mark.parametrize("text", ONLY_CALLS[:3] + ONLY_CALLS[9:11] + ONLY_CALLS[15:16])
 async def test_a_call_in_words_is_asked_about_once_and_then_made_or_owned_up_to(
     alice: httpx.AsyncClient, model: ScriptedModel, text: str
 ) -> None:
@@ -143,6 +147,7 @@ async def test_what_a_model_writes_for_nothing_is_nothing(
 ) -> None:
     described = AddTask.model_fields["due_date"].description
     arguments = {"title": "Milk", "description": empty, "due_date": described, "priority": empty}
+    arguments |= {"steps": [empty], "tags": [empty, None]}
     model.extend([calls("add_task", arguments), says("Added.")])
     [call] = (await chat(alice, "Add milk"))["tool_calls"]
     assert call["args"] == {"title": "Milk"}
