@@ -45,6 +45,11 @@ def fold(text: str) -> str:
     return text
 
 
+def words_in(text: str) -> frozenset[str]:
+    """The words of a text, folded."""
+    return frozenset(_WORD.findall(fold(text)))
+
+
 def search_owner(user_id: str) -> str:
     """SQL of what stands before each term of a person's texts; `user_id` is SQL too.
 

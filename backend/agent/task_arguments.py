@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from backend.agent.said_days import names_a_day, other_than_said
 from backend.database import Session
 from backend.errors import ProjectNotFound, ValidationFailed
 from backend.models import Recurrence, utc_now
@@ -50,6 +51,8 @@ class Caller(NamedTuple):
     """The person's time zone by its name."""
     project_id: int | None = None
     """Where new tasks go: the project of the conversation, if it has one."""
+    words: str = ""
+    """What the person has just said, where they have, and the model does not insist on its call."""
 
 
 async def given_fields(caller: Caller, given: Given) -> tuple[Fields, Fields]:
@@ -62,9 +65,14 @@ async def given_fields(caller: Caller, given: Given) -> tuple[Fields, Fields]:
     """
     fields = {name: given[name] for name in _PLAIN if name in given}
     said: Fields = {}
-    if isinstance(due := given.get("due_date"), str) and not _WRITTEN.match(due):
-        understood = await understand("due_date", due, await here(caller))
-        fields["due_date"], said["understood"] = understood
+    if isinstance(due := given.get("due_date"), str):
+        if not _WRITTEN.match(due):
+            understood = await understand("due_date", due, await here(caller))
+            fields["due_date"], said["understood"] = understood
+        elif names_a_day(caller.words) and (
+            wrong := other_than_said(caller.words, due, await here(caller))
+        ):
+            raise ValidationFailed(f"due_date: {wrong}")
     if "tags" in given:
         fields["tags"] = _tags(given["tags"])
     if "recurrence" in given:

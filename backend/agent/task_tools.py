@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from backend.agent.arguments import read_ids
+from backend.agent.named_tasks import ask_which
 from backend.agent.task_arguments import (
     Caller,
     are_changes,
@@ -45,6 +46,7 @@ async def add_task(caller: Caller, given: dict[str, Any]) -> Done:
 async def complete_task(caller: Caller, given: dict[str, Any]) -> Done:
     ids = read_ids(given)
     before = await several.lock_several(caller.session, caller.user_id, ids)
+    await _one_is_meant(caller, before)
     done = await several.complete_several(caller.session, caller.user_id, before, caller.zone)
     undo = [
         change
@@ -54,9 +56,15 @@ async def complete_task(caller: Caller, given: dict[str, Any]) -> Done:
     return told("Completed", ids, {id_: completed(each) for id_, each in done.items()}), undo
 
 
+async def _one_is_meant(caller: Caller, tasks: Mapping[int, StoredTask]) -> None:
+    if caller.words and len(tasks) == 1:
+        await ask_which(caller, *tasks.values())
+
+
 async def delete_task(caller: Caller, given: dict[str, Any]) -> Done:
     ids = read_ids(given)
     before = await several.lock_several(caller.session, caller.user_id, ids)
+    await _one_is_meant(caller, before)
     done = await several.delete_several(caller.session, caller.user_id, before)
     results = {
         id_: {

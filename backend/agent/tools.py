@@ -143,8 +143,9 @@ async def _call(
             # not run: one could be there by then, and nobody was asked
             result, undo = told("", read_ids(given), {}), None
         else:
+            said = "" if _insists(turn, tool.template.name, recordable(given)) else turn.said
             result, undo = await tool.run(
-                Caller(session, user_id, turn.zone, turn.conversation.project_id), given
+                Caller(session, user_id, turn.zone, turn.conversation.project_id, said), given
             )
     except Exception as error:
         await session.rollback()
@@ -215,6 +216,11 @@ def ask_first(
     if telling and telling.said and not turn.asks:
         approval["said"] = telling.said
     turn.approvals.append(approval)
+
+
+def _insists(turn: Turn, name: str, args: dict[str, Any]) -> bool:
+    """Whether the model makes a call of this turn again as it was."""
+    return any(call["tool"] == name and call["args"] == args for call in turn.calls)
 
 
 def _done_before(turn: Turn, name: str, args: dict[str, Any]) -> Result | None:

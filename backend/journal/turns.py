@@ -100,6 +100,8 @@ class Turn:
     """What came with a call and its provider wants back, by the id of the call."""
     calling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by a tool call from its first statement to its commit."""
+    said: str = ""
+    """What the person says in it, once it runs."""
     stopped: bool = False
     """Whether the person has stopped it; no call may do anything from then on."""
 

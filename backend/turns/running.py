@@ -98,6 +98,7 @@ async def _run(
     end = asyncio.get_running_loop().time() + runtime.settings.ai_timeout_seconds
     choice = runtime.providers.of_conversation(turn.conversation)
     turn.provider, turn.model = choice
+    turn.said = request.text
     turn.spending.pricing = runtime.providers.pricing(choice)
     turn.ask_first = runtime.settings.approval_tools if request.approvals else ()
     budget = budget_of(choice.model, runtime.providers.window(choice))
