@@ -72,7 +72,7 @@ async def erase_orphans(settings: Settings, pool: Pool, *, sure: bool) -> None:
     _say("They are erased.")
 
 
-async def _run(settings: Settings, sure: bool) -> None:
+async def _erase_by_settings(settings: Settings, sure: bool) -> None:
     if settings.database_url is None:
         raise Refused("DATABASE_URL is not set")
     pool = create_pool(settings, settings.database_url.get_secret_value())
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--yes", action="store_true", help="do it; else say what would be done")
     options = parser.parse_args(arguments)
     try:
-        asyncio.run(_run(load_settings(), options.yes))
+        asyncio.run(_erase_by_settings(load_settings(), options.yes))
     except StartFailure as error:
         sys.stderr.write(f"backend: {error}\n")
         sys.exit(2)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 _UNKNOWN = frozenset({"", "etc/unknown", "undefined", "null"})
 """What says that a browser does not know where it is: what ICU calls it, and scripts."""
-_OFFSET = re.compile(r"(?:utc|gmt)?([+-])(\d\d?)(?::?([0-5]\d))?")
+_OFFSET_NAMED = re.compile(r"(?:utc|gmt)?([+-])(\d\d?)(?::?([0-5]\d))?")
 _PARTS_OF_HOURS = {
     "-930": "Pacific/Marquesas",
     "-330": "America/St_Johns",
@@ -50,7 +50,7 @@ def _zone(name: str) -> str | None:
 
 def _at_offset(name: str) -> str | None:
     """The zone of `+05:30`, `UTC-3` or `GMT+0200`, which count east as positive; else None."""
-    found = _OFFSET.fullmatch(name)
+    found = _OFFSET_NAMED.fullmatch(name)
     if found is None:
         return None
     sign, hours, minutes = found[1], int(found[2]), int(found[3] or 0)

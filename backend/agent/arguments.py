@@ -98,15 +98,15 @@ def recordable(given: dict[str, Any]) -> dict[str, Any]:
     Texts to a message's length, those of a list to a title's.
     """
     return {
-        name: [_bounded(each, TITLE_MAX) for each in value[:LISTED_MAX]]
+        name: [_bounded_value(each, TITLE_MAX) for each in value[:LISTED_MAX]]
         if isinstance(value, list)
-        else _bounded(value, MESSAGE_MAX)
+        else _bounded_value(value, MESSAGE_MAX)
         for name, value in given.items()
         if _is_plain(value) or (isinstance(value, list) and all(map(_is_plain, value[:LISTED_MAX])))
     }
 
 
-def _bounded(value: Any, limit: int) -> Any:
+def _bounded_value(value: Any, limit: int) -> Any:
     """What can be stored of a plain value, as it is read back."""
     return strip_unstorable(value[:limit]) if isinstance(value, str) else value
 

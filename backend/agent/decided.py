@@ -12,7 +12,7 @@ from backend.errors import ValidationFailed
 from backend.journal.record import record_decided
 from backend.journal.turns import Turn, TurnClosed
 
-_OURS = frozenset(tool.template.name for tool in TOOLS)
+_OUR_TOOLS = frozenset(tool.template.name for tool in TOOLS)
 
 
 async def do_decided(
@@ -30,7 +30,7 @@ async def do_decided(
     for at, approval in enumerate(turn.approvals):
         if not is_to_do(approval):
             continue
-        if outside and approval["approved"] and approval["tool"] not in _OURS:
+        if outside and approval["approved"] and approval["tool"] not in _OUR_TOOLS:
             await outside.do_approved(session, at, approval)
             continue
         async with turn.calling:

@@ -10,7 +10,7 @@ from backend.errors import ValidationFailed
 from backend.tasks.date_words import understand
 from backend.tasks.filters import Due, DueRange, due_on, due_range, due_until
 
-_WORDS = {
+_DUE_WORDS = {
     "overdue": Due.OVERDUE,
     "late": Due.OVERDUE,
     "past due": Due.OVERDUE,
@@ -22,7 +22,7 @@ _WORDS = {
     "no date": Due.NONE,
     "undated": Due.NONE,
 }
-_DAY = re.compile(r"(?:due )?(?:(?P<how>before|by|until|on)\s+)?(?P<day>.+)")
+_DUE_DAY = re.compile(r"(?:due )?(?:(?P<how>before|by|until|on)\s+)?(?P<day>.+)")
 
 
 class DueAsked(NamedTuple):
@@ -46,15 +46,15 @@ async def read_due(caller: Caller, text: str) -> DueAsked:
     words = " ".join(text.lower().split())
     if not words:
         return DueAsked()
-    due = _WORDS.get(words)
+    due = _DUE_WORDS.get(words)
     if due is Due.NONE:
         return DueAsked(without=True)
     now = await here(caller)
     zone = now.tzinfo or UTC
     if due is not None:
         return DueAsked(due_range(due, now, zone), overdue=due is Due.OVERDUE)
-    found = _DAY.fullmatch(words)
-    day, understood = await _day(found["day"] if found else words, now)
+    found = _DUE_DAY.fullmatch(words)
+    day, understood = await _day_to_filter(found["day"] if found else words, now)
     match found and found["how"]:
         case "before" if day == date.min:
             raise ValidationFailed("due: nothing is due before the year 1")
@@ -67,7 +67,7 @@ async def read_due(caller: Caller, text: str) -> DueAsked:
     return DueAsked(meant, understood=understood)
 
 
-async def _day(text: str, now: datetime) -> tuple[date, str | None]:
+async def _day_to_filter(text: str, now: datetime) -> tuple[date, str | None]:
     with suppress(ValueError):
         return date.fromisoformat(text), None
     day, told = await understand("due", text, now)

@@ -67,7 +67,7 @@ async def list_tasks(caller: Caller, given: dict[str, Any]) -> tuple[Result, Non
     }
     if due.understood:
         result["understood"] = due.understood
-    return result | _next(page), None
+    return result | _next_page(page), None
 
 
 async def _place_behind(caller: Caller, task_id: int, sort: Sort) -> Position:
@@ -91,6 +91,6 @@ def _which(page: TaskPage, asked: _Asked) -> str:
     return f"; these are the {'newest' if asked.sort == 'newest' else 'first'} {count}."
 
 
-def _next(page: TaskPage) -> Result:
+def _next_page(page: TaskPage) -> Result:
     """What to give as `after` for the tasks behind these."""
     return {} if page.next is None else {"next_after": page.tasks[-1].id}

@@ -24,7 +24,7 @@ _OURS = frozenset(
     | {"complete", "completed", "delete", "done", "drop", "finish", "finished", "remove"}
 )
 """Words of a request, which say nothing of the task that it is about."""
-_SEVERAL = frozenset(
+_WORDS_FOR_SEVERAL = frozenset(
     {"all", "any", "anything", "both", "each", "every", "everything", "except", "first", "last"}
     | {"other", "rest", "second", "them", "these", "third", "those", "two", "three"}
 )
@@ -40,7 +40,7 @@ async def ask_which(caller: Caller, task: StoredTask) -> None:
     said = words_in(caller.words)
     title = _telling(words_in(task.title))
     shared = said & title
-    if task.completed or not shared or title <= said or said & _SEVERAL:
+    if task.completed or not shared or title <= said or said & _WORDS_FOR_SEVERAL:
         return
     if re.search(rf"\b{task.id}\b", caller.words):
         return

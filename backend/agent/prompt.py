@@ -25,7 +25,7 @@ TAGS_SHOWN = 5
 """Tags of one of them at the most."""
 
 CONTEXT_MARK = "Context from the app, not written by the person."
-_DAY = (
+_DAY_IN_CONTEXT = (
     rf"{re.escape(CONTEXT_MARK)}\nToday is \w+, (\d{{4}}-\d\d-\d\d);"
     r" the person's time zone is ([^\s,]+),"
 )
@@ -138,7 +138,7 @@ def _today(now: datetime) -> str:
 def day_told(items: Sequence[Mapping[str, Any]]) -> Today:
     """The day and the zone that the newest `day_context` among `items` names; else UTC's."""
     for item in reversed(items):
-        if found := re.match(_DAY, str(item.get("content"))):
+        if found := re.match(_DAY_IN_CONTEXT, str(item.get("content"))):
             return Today(date.fromisoformat(found[1]), ZoneInfo(found[2]))
     return Today(utc_now().date(), ZoneInfo("UTC"))
 

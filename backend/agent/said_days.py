@@ -8,11 +8,12 @@ nothing to object to.
 import re
 from datetime import date, datetime, timedelta
 
-_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+from backend.tasks.dates import WEEKDAYS
+
 _FROM_TODAY = {"today": 0, "tonight": 0, "tomorrow": 1}
 _NUMBERS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
 _DAY = re.compile(
-    rf"(?i)\b(?:(?P<near>{'|'.join(_FROM_TODAY)})|(?P<weekday>{'|'.join(_WEEKDAYS)})"
+    rf"(?i)\b(?:(?P<near>{'|'.join(_FROM_TODAY)})|(?P<weekday>{'|'.join(WEEKDAYS)})"
     rf"|in (?P<number>\d{{1,3}}|{'|'.join(_NUMBERS)}) (?P<unit>day|week)s?)\b"
 )
 _UNSURE = re.compile(
@@ -35,7 +36,7 @@ def days_named(text: str, today: date) -> dict[date, str]:
     days: dict[date, str] = {}
     for found in _DAY.finditer(text) if names_a_day(text) else ():
         if weekday := found["weekday"]:
-            first = today + timedelta((_WEEKDAYS.index(weekday.lower()) - today.weekday()) % 7)
+            first = today + timedelta((WEEKDAYS.index(weekday.lower()) - today.weekday()) % 7)
             days |= {first: found[0], first + timedelta(7): found[0]}
         elif near := found["near"]:
             days[today + timedelta(_FROM_TODAY[near.lower()])] = found[0]

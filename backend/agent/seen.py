@@ -27,7 +27,7 @@ class SeenModel:
         self._by = {"gen_ai.provider.name": by[0], "gen_ai.request.model": by[1]}
         self._labels = {"gen_ai.operation.name": "chat", **self._by}
         self._spending = spending
-        self._before = _counted(spending)
+        self._before = _spent_so_far(spending)
         self._given = given
         self._output: Sequence[ResponseOutputItem] = ()
         self._span = spans.span(f"chat {by[1]}", self._labels, "client", detached=True)
@@ -56,8 +56,8 @@ class SeenModel:
         self._spending.waited += seconds
         labels = self._labels
         if error is not None:
-            labels = {**labels, "error.type": _reason(error)}
-            self._span.fail(_reason(error))
+            labels = {**labels, "error.type": _span_reason(error)}
+            self._span.fail(_span_reason(error))
         MODEL_SECONDS.record(seconds, labels)
         self._count()
         self._tell_texts()
@@ -65,7 +65,8 @@ class SeenModel:
 
     def _count(self) -> None:
         used = [
-            now - before for now, before in zip(_counted(self._spending), self._before, strict=True)
+            now - before
+            for now, before in zip(_spent_so_far(self._spending), self._before, strict=True)
         ]
         for name, amount in zip(("input", "output"), used, strict=False):
             if amount:
@@ -90,12 +91,12 @@ class SeenModel:
         )
 
 
-def _counted(spending: Spending) -> tuple[float, float, float]:
+def _spent_so_far(spending: Spending) -> tuple[float, float, float]:
     """Tokens in and out, and dollars, so far."""
     return spending.input or 0, spending.output or 0, float(spending.cost or 0)
 
 
-def _reason(error: BaseException) -> str:
+def _span_reason(error: BaseException) -> str:
     """Why there is no answer: a word of ours, else the kind of the error."""
     return str(getattr(error, "reason", None) or type(error).__qualname__)
 

@@ -24,11 +24,11 @@ type Fields = dict[str, Any]
 
 DONE = "[x] "
 """Before the title of a step that is done."""
-_DONE = re.compile(r"\[(?P<done>[xX ])\]\s*")
+_TICK = re.compile(r"\[(?P<done>[xX ])\]\s*")
 _WRITTEN = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}")
 """Begins a date, or a date and a time, that is not in words."""
 _NO_PROJECT = frozenset({"no project", "-", "0"})
-_PLAIN = ("title", "description", "due_date", "priority")
+_PLAIN_FIELDS = ("title", "description", "due_date", "priority")
 _REPEATS = [each.value for each in Recurrence if each is not Recurrence.NONE]
 CLEARABLE = {
     "description": "description",
@@ -63,7 +63,7 @@ async def given_fields(caller: Caller, given: Given) -> tuple[Fields, Fields]:
     Raises:
         ValidationFailed: one cannot be one, or is given and cleared at once.
     """
-    fields = {name: given[name] for name in _PLAIN if name in given}
+    fields = {name: given[name] for name in _PLAIN_FIELDS if name in given}
     said: Fields = {}
     if isinstance(due := given.get("due_date"), str):
         if not _WRITTEN.match(due):
@@ -74,7 +74,7 @@ async def given_fields(caller: Caller, given: Given) -> tuple[Fields, Fields]:
         ):
             raise ValidationFailed(f"due_date: {wrong}")
     if "tags" in given:
-        fields["tags"] = _tags(given["tags"])
+        fields["tags"] = _tags_argument(given["tags"])
     if "recurrence" in given:
         if given["recurrence"] not in _REPEATS:
             raise ValidationFailed(f"recurrence: must be one of {', '.join(_REPEATS)}")
@@ -95,7 +95,7 @@ async def here(caller: Caller) -> datetime:
     return utc_now().astimezone(zone_of(zone))
 
 
-def _tags(tags: Any) -> list[str]:
+def _tags_argument(tags: Any) -> list[str]:
     listed = tags.split(",") if isinstance(tags, str) else tags
     if not isinstance(listed, list) or not all(isinstance(tag, str) for tag in listed):
         raise ValidationFailed("tags: must be a list of texts")
@@ -144,7 +144,7 @@ def given_steps(given: Given, before: Sequence[Step] = ()) -> Fields:
 
 
 def _read_step(text: str) -> tuple[str, bool]:
-    marked = _DONE.match(text.strip())
+    marked = _TICK.match(text.strip())
     done = marked is not None and marked["done"] in "xX"
     return text.strip()[marked.end() if marked else 0 :].strip(), done
 

@@ -104,7 +104,9 @@ def create_tools_for_user(
             with SeenCall(tool.template.name, call_id) as seen:
                 async with turn.calling:
                     reasoning = turn.reasoning.get(call_id)
-                    answer = await _call(tool, user_id, session, turn, raw, reasoning, telling)
+                    answer = await _call_and_record(
+                        tool, user_id, session, turn, raw, reasoning, telling
+                    )
                 seen.answered(answer)
                 return answer
 
@@ -116,7 +118,7 @@ def create_tools_for_user(
     return [bind(tool) for tool in TOOLS]
 
 
-async def _call(
+async def _call_and_record(
     tool: Specification,
     user_id: str,
     session: Session,

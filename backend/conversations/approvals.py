@@ -85,12 +85,12 @@ def recorded_call(approval: Approval, result: dict[str, Any]) -> ToolCall:
 
 def waiting_sentence(calls: list[ToolCall], approvals: Sequence[Approval]) -> str:
     """What is true while the person has not decided."""
-    asked = "; ".join(_told(each) for each in approvals if not each["done"])
+    asked = "; ".join(_approval_sentence(each) for each in approvals if not each["done"])
     return f"{_done(calls)}Before I go on I need your approval: {asked}."
 
 
 def _declined_sentence(calls: list[ToolCall], approvals: Sequence[Approval]) -> str:
-    asked = "; ".join(_told(each) for each in approvals if not each["done"])
+    asked = "; ".join(_approval_sentence(each) for each in approvals if not each["done"])
     return f"{_done(calls)}This was not approved, so I did not do it: {asked}."
 
 
@@ -99,7 +99,7 @@ def _done(calls: list[ToolCall]) -> str:
     return f"Done so far: {'; '.join(done)}. " if done else ""
 
 
-def _told(approval: Approval) -> str:
+def _approval_sentence(approval: Approval) -> str:
     """`delete task (task_id 3)`, or `delete 2 tasks (3, Buy milk; 4, Call mom)`."""
     if isinstance(approval["args"].get("task_id"), list):
         return _several_told(approval)

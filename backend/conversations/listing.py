@@ -126,7 +126,7 @@ _IDS_FOUND = union(
 )
 
 
-def _page(*, archived: bool) -> Select[*tuple[object, ...]]:
+def _page_of_conversations(*, archived: bool) -> Select[*tuple[object, ...]]:
     away = conversations.c.archived_at
     order = (conversations.c.updated_at, conversations.c.id)
     return (
@@ -141,7 +141,7 @@ def _page(*, archived: bool) -> Select[*tuple[object, ...]]:
     )
 
 
-_PAGES = {archived: _page(archived=archived) for archived in (False, True)}
+_PAGES = {archived: _page_of_conversations(archived=archived) for archived in (False, True)}
 # an array, which a plan that was made for few hits probes well for many of them too
 _HITS = func.array(_IDS_FOUND.scalar_subquery(), type_=ARRAY(BigInteger))
 _SEARCHES = {

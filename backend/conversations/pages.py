@@ -22,7 +22,7 @@ PAGE_MAX_BYTES = 2_000_000
 """Of the JSON in the rows of a page, which ends with the message that passes it."""
 
 
-def _page(rows: Select[Any], *, latest_first: bool) -> Select[Any]:
+def _page_of_messages(rows: Select[Any], *, latest_first: bool) -> Select[Any]:
     """As much of `rows` as one page may hold; `there` is how many they are."""
     found = rows.subquery("found")
     place = (found.c.created_at, found.c.id)
@@ -40,11 +40,11 @@ def _page(rows: Select[Any], *, latest_first: bool) -> Select[Any]:
 
 
 _PLACE = tuple_(messages.c.created_at, messages.c.id)
-_BEFORE = _page(
+_BEFORE = _page_of_messages(
     SHOWN_MESSAGES.where(_PLACE < POSITION).order_by(*LATEST_FIRST).limit(bindparam("limit")),
     latest_first=True,
 )
-_AFTER = _page(
+_AFTER = _page_of_messages(
     SHOWN_MESSAGES.where(_PLACE > POSITION).order_by(*_PLACE).limit(bindparam("limit")),
     latest_first=False,
 )

@@ -117,15 +117,17 @@ def load_calls(stored: str | None) -> list[ToolCall]:
     except (ValueError, RecursionError):
         return []
     return [
-        _call(entry)
+        _call_of_entry(entry)
         for entry in entries
         if isinstance(entry, dict) and isinstance(entry.get("tool"), str)
     ]
 
 
-def _call(entry: dict[str, Any]) -> ToolCall:
+def _call_of_entry(entry: dict[str, Any]) -> ToolCall:
     call = ToolCall(
-        tool=entry["tool"], args=_object(entry, "args"), result=_object(entry, "result")
+        tool=entry["tool"],
+        args=_object_of_entry(entry, "args"),
+        result=_object_of_entry(entry, "result"),
     )
     undo = entry.get("undo")
     if isinstance(undo, list) and all(isinstance(change, dict) for change in undo):
@@ -146,7 +148,7 @@ def as_shown(calls: list[ToolCall]) -> list[dict[str, Any]]:
     return [{key: call[key] for key in ("tool", "args", "result")} for call in calls]
 
 
-def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
+def _object_of_entry(entry: dict[str, Any], key: str) -> dict[str, Any]:
     value = entry.get(key)
     return value if isinstance(value, dict) else {}
 

@@ -41,7 +41,7 @@ def entry(message: StoredMessage) -> str:
         for call in message.tool_calls:
             if said := call.get("said"):
                 lines.append(f"- Said: {_inline(said)}")
-            lines.append(f"- {_told(call)}")
+            lines.append(f"- {_call_in_markdown(call)}")
     if message.undone_at is not None:
         lines.append(f"\nTaken back: {_time(message.undone_at)}")
     return "\n".join(lines) + "\n"
@@ -52,7 +52,7 @@ def ending(count: int) -> str:
     return f"\n---\n\nEnd of the conversation: {count} message{'' if count == 1 else 's'}.\n"
 
 
-def _told(call: ToolCall) -> str:
+def _call_in_markdown(call: ToolCall) -> str:
     result = call["result"]
     said = result.get("message") or result.get("error") or "no result"
     return f"{_inline(call['tool'])}: {_inline(str(said))}"

@@ -73,10 +73,10 @@ async def newest_messages(session: Session, conversation_id: int, limit: int) ->
     values: dict[str, object] = {"conversation": conversation_id, "limit": limit}
     values |= {"hours": APPROVAL_HOURS, "most": PAGE_MAX_BYTES}
     rows = (await execute(session, _NEWEST_UI_MESSAGES, values)).all()
-    return [_message(row) for row in reversed(rows)]
+    return [_ui_message(row) for row in reversed(rows)]
 
 
-def _message(row: Row) -> UiMessage:
+def _ui_message(row: Row) -> UiMessage:
     failed = row.status in (MessageStatus.FAILED, MessageStatus.RUNNING)
     return UiMessage(
         row.id,

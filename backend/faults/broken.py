@@ -56,7 +56,7 @@ def leases_through_the_pool() -> None:
 def told_before_its_commit() -> None:
     """Have this process show a call to viewers before it is on record."""
     tellings: dict[int, Any] = {}
-    call = vars(tools)["_call"]
+    call = vars(tools)["_call_and_record"]
 
     async def call_and_remember(*given: Any) -> str:
         turn, telling = given[3], given[-1]
@@ -69,7 +69,7 @@ def told_before_its_commit() -> None:
             telling.called(told)
         await record_call(session, turn, told)
 
-    vars(tools)["_call"] = call_and_remember
+    vars(tools)["_call_and_record"] = call_and_remember
     vars(tools)["record_call"] = tell_and_record
 
 

@@ -19,7 +19,7 @@ SESSION_TOKEN_MAX = 512
 JWT_MAX = 8192
 """Characters; Better Auth puts the whole user into a JWT, which makes 2 to 4 thousand."""
 
-_PLAIN = re.compile(r"[!-\-/-~]+")
+_TOKEN_TEXT = re.compile(r"[!-\-/-~]+")
 """Printable, without blanks and without a dot."""
 _SIGNED = re.compile(r"(?P<token>[!-~]+)\.(?P<signature>[A-Za-z0-9+/]{43}=)")
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
@@ -44,7 +44,7 @@ def is_jwt(text: str) -> bool:
 
 def plain_token(text: str) -> str | None:
     """`text`, if it can be a session's token as it stands in the database."""
-    possible = len(text) <= SESSION_TOKEN_MAX and _PLAIN.fullmatch(text)
+    possible = len(text) <= SESSION_TOKEN_MAX and _TOKEN_TEXT.fullmatch(text)
     return text if possible else None
 
 

@@ -134,7 +134,7 @@ _THIS = and_(
     conversations.c.user_id == bindparam("owner"),
 )
 _LEFT = select(_UNNAMED, _UNMOVED).where(_THIS)
-_NAME = _CHANGE.where(_UNNAMED).values(title=bindparam("named", type_=Text))
+_NAME_CONVERSATION = _CHANGE.where(_UNNAMED).values(title=bindparam("named", type_=Text))
 _REMEMBER = _CHANGE.where(_UNMOVED).values(
     context_from=bindparam("new_from"),
     summary=bindparam("new_summary"),
@@ -188,7 +188,9 @@ async def name_conversation(
     session: Session, turn: Turn, by_rule: str, title: str, spending: Spending
 ) -> None:
     """Give the turn's conversation a title in place of that by rule, if it still has that one."""
-    await execute(session, _NAME, {"by_rule": by_rule, "named": title, **_costs(turn, spending)})
+    await execute(
+        session, _NAME_CONVERSATION, {"by_rule": by_rule, "named": title, **_costs(turn, spending)}
+    )
 
 
 async def remember(

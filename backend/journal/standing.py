@@ -78,12 +78,12 @@ _STOP = text("""
 
 async def newest_turn(session: Session, conversation_id: int) -> Standing | None:
     """The conversation's newest turn; None where there is none."""
-    return await _read(session, _NEWEST_TURN, conversation=conversation_id)
+    return await _read_standing(session, _NEWEST_TURN, conversation=conversation_id)
 
 
 async def read_turn(session: Session, message_id: int) -> Standing | None:
     """The turn whose answer is in this row."""
-    return await _read(session, _NUMBERED, message=message_id)
+    return await _read_standing(session, _NUMBERED, message=message_id)
 
 
 async def running_turn(session: Session, user_id: str, request: TurnRequest) -> Standing | None:
@@ -115,15 +115,17 @@ async def find_turn(session: Session, conversation_id: int, name: str | None) ->
         MessageNotFound: this conversation has no turn of that name.
     """
     if name is None:
-        return await _read(session, _RUNNING, conversation=conversation_id)
+        return await _read_standing(session, _RUNNING, conversation=conversation_id)
     number = read_id(name) or 0
-    found = await _read(session, _NAMED, conversation=conversation_id, number=number, name=name)
+    found = await _read_standing(
+        session, _NAMED, conversation=conversation_id, number=number, name=name
+    )
     if found is None:
         raise MessageNotFound
     return found
 
 
-async def _read(session: Session, which: TextClause, **values: object) -> Standing | None:
+async def _read_standing(session: Session, which: TextClause, **values: object) -> Standing | None:
     row = (await execute(session, which, values)).one_or_none()
     return None if row is None else _standing(row)
 

@@ -65,7 +65,7 @@ def _decline(which: str) -> str:
     """
 
 
-def _begin(opened: str, named: str = "", name: str = "", *, here: bool = False) -> TextClause:
+def _begin_turn(opened: str, named: str = "", name: str = "", *, here: bool = False) -> TextClause:
     """Both rows of a turn written in the conversation that `opened` makes or finds.
 
     One statement: it locks the conversation's row, so turns that begin at once in it queue here
@@ -99,25 +99,25 @@ _HERE = """
     UPDATE conversations SET message_count = message_count + 2, archived_at = NULL
     WHERE id = :conversation AND user_id = :owner AND deleted_at IS NULL
 """
-_NAME = ", client_id", ", CAST(:asked_as AS text)"
+_CLIENTS_NAME = ", client_id", ", CAST(:asked_as AS text)"
 # held until the end: who deletes it waits, and then finds the conversation in it
 _PROJECT = """(
     SELECT id FROM projects
     WHERE id = CAST(:project AS bigint) AND user_id = :owner AND deleted_at IS NULL FOR SHARE
 )"""
-BEGIN_NEW = _begin(f"""
+BEGIN_NEW = _begin_turn(f"""
     INSERT INTO conversations (user_id, message_count, project_id)
     VALUES (CAST(:owner AS text), 2, {_PROJECT})
 """)
-BEGIN_HERE = _begin(_HERE, here=True)
-BEGIN_NAMED = _begin(
+BEGIN_HERE = _begin_turn(_HERE, here=True)
+BEGIN_NAMED = _begin_turn(
     f"""
     INSERT INTO conversations (user_id, message_count, project_id, client_id)
     VALUES (CAST(:owner AS text), 2, {_PROJECT}, :chat)
     """,
-    *_NAME,
+    *_CLIENTS_NAME,
 )
-BEGIN_IN_NAMED = _begin(_HERE, *_NAME, here=True)
+BEGIN_IN_NAMED = _begin_turn(_HERE, *_CLIENTS_NAME, here=True)
 """As `BEGIN_NEW` and `BEGIN_HERE`, with the names that the client gave conversation and message."""
 FETCH_BACK = text(f"""
     UPDATE conversations SET archived_at = NULL

@@ -78,7 +78,7 @@ type _Values = dict[str, Any]
 
 _CHANGES = TypeAdapter(list[_Change])
 
-_tasks = SQLModel.metadata.tables[Task.__tablename__]
+_tasks_table = SQLModel.metadata.tables[Task.__tablename__]
 _now = func.clock_timestamp()
 _FIND_MESSAGE = (
     select(
@@ -101,17 +101,17 @@ _FIND_MESSAGE = (
     .with_for_update(of=messages)
 )
 _LOCK_CHANGED = (
-    select(_tasks.c.id, _tasks.c.title, _tasks.c.updated_at)
+    select(_tasks_table.c.id, _tasks_table.c.title, _tasks_table.c.updated_at)
     .where(
-        _tasks.c.user_id == bindparam("owner"),
-        _tasks.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
+        _tasks_table.c.user_id == bindparam("owner"),
+        _tasks_table.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))),
     )
     # in one order, so that two who undo at once do not wait for each other
-    .order_by(_tasks.c.id)
+    .order_by(_tasks_table.c.id)
     .with_for_update()
 )
-_CHANGE_BACK = update(_tasks).where(
-    _tasks.c.id == bindparam("task"), _tasks.c.user_id == bindparam("owner")
+_CHANGE_BACK = update(_tasks_table).where(
+    _tasks_table.c.id == bindparam("task"), _tasks_table.c.user_id == bindparam("owner")
 )
 _MADE = "made"
 """Stands among the columns of a task that is gone when it is undone."""
@@ -223,7 +223,7 @@ def _restoring(user_id: str, task_id: int, before: _Values) -> Statement:
 @cache
 def _restore(names: frozenset[str]) -> Update:
     old: dict[str, Any] = {
-        name: bindparam(f"old_{name}", type_=_tasks.c[name].type) for name in names - {_MADE}
+        name: bindparam(f"old_{name}", type_=_tasks_table.c[name].type) for name in names - {_MADE}
     }
     if "project_id" in names:  # it may have been deleted since
         old["project_id"] = project_of_owner("old_project_id")

@@ -33,30 +33,30 @@ async def call_tool(
     `name` is one of the five. A call that changes nothing leaves no record.
     """
     with SeenCall(name):
-        return await _answer(sessions, caller, name, arguments)
+        return await _answer_call(sessions, caller, name, arguments)
 
 
-async def _answer(
+async def _answer_call(
     sessions: Sessions, caller: OutsideCall, name: str, arguments: Mapping[str, Any]
 ) -> Result:
     async with open_session(sessions) as session:
         try:
-            result = await _call(session, caller, name, arguments)
+            result = await _call_as_client(session, caller, name, arguments)
             await session.commit()
         except Exception as error:
             await session.rollback()
-            return _failure(name, error)
+            return _failure_of_call(name, error)
     return result
 
 
-def _failure(name: str, error: Exception) -> Result:
+def _failure_of_call(name: str, error: Exception) -> Result:
     if is_outage(error):
         away = DatabaseUnavailable()
         return {"success": False, "error": away.message, "error_code": away.code}
     return failure(name, error)
 
 
-async def _call(
+async def _call_as_client(
     session: Session, caller: OutsideCall, name: str, arguments: Mapping[str, Any]
 ) -> Result:
     tool = _TOOLS[name]

@@ -91,7 +91,7 @@ async def _list_tools(_: Context, __: PaginatedRequestParams | None) -> ListTool
 async def _call_tool(ctx: Context, params: CallToolRequestParams) -> CallToolResult:
     if params.name not in {tool.name for tool in TOOLS}:
         raise MCPError(INVALID_PARAMS, "Unknown tool")
-    result = await _answer(ctx, params.name, params.arguments or {})
+    result = await _answer_counted(ctx, params.name, params.arguments or {})
     return CallToolResult(
         content=[TextContent(type="text", text=json.dumps(result, ensure_ascii=False))],
         structured_content=result,
@@ -99,10 +99,10 @@ async def _call_tool(ctx: Context, params: CallToolRequestParams) -> CallToolRes
     )
 
 
-async def _answer(ctx: Context, name: str, arguments: dict[str, Any]) -> Result:
+async def _answer_counted(ctx: Context, name: str, arguments: dict[str, Any]) -> Result:
     """What the tool answers, if the person has a call left."""
     try:
-        await _count(ctx)
+        await _count_request(ctx)
     except RateLimited as error:
         return {
             "success": False,
@@ -150,7 +150,7 @@ async def _open_tasks(ctx: Context) -> str:
     Raises:
         MCPError: the person's calls are used up, or the database is away.
     """
-    result = await _answer(ctx, "list_tasks", {"status": "pending"})
+    result = await _answer_counted(ctx, "list_tasks", {"status": "pending"})
     if result["success"] is not True:
         raise MCPError(RATE_LIMITED, result["error"], {"retry_after": result.get("retry_after")})
     async with _request(ctx).app.state.autocommit() as session:
@@ -163,7 +163,7 @@ async def _open_tasks(ctx: Context) -> str:
     return json.dumps(listed, ensure_ascii=False)
 
 
-async def _count(ctx: Context) -> None:
+async def _count_request(ctx: Context) -> None:
     request = _request(ctx)
     await request.app.state.rate_limits.count(request, "tasks", _user_id(ctx))
 

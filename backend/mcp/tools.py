@@ -30,7 +30,7 @@ def _input(arguments: type[BaseModel]) -> tuple[str, Schema]:
     return description, {key: schema[key] for key in ("type", "properties", "required")}
 
 
-def _text(**more: Any) -> Schema:
+def _text_schema(**more: Any) -> Schema:
     return {"type": "string", **more}
 
 
@@ -39,23 +39,25 @@ def _or_null(kind: Schema) -> Schema:
 
 
 _ID: Schema = {"type": "integer"}
-_TIME = _text(format="date-time")
-_PRIORITY = _text(enum=[each.value for each in Priority])
-_FIELDS = {
+_TIME_SCHEMA = _text_schema(format="date-time")
+_PRIORITY_SCHEMA = _text_schema(enum=[each.value for each in Priority])
+_FIELD_SCHEMAS = {
     "task_id": _ID,
-    "title": _text(),
-    "description": _text(),
-    "due_date": _or_null(_text()),
-    "priority": _PRIORITY,
+    "title": _text_schema(),
+    "description": _text_schema(),
+    "due_date": _or_null(_text_schema()),
+    "priority": _PRIORITY_SCHEMA,
 }
-_LISTED = _FIELDS | {"completed": {"type": "boolean"}, "created_at": _TIME}
+_LISTED = _FIELD_SCHEMAS | {"completed": {"type": "boolean"}, "created_at": _TIME_SCHEMA}
 
 
-def _object(properties: Schema) -> Schema:
+def _object_schema(properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": [*properties]}
 
 
-_FAILED = _object({"success": {"const": False}, "error": _text(), "error_code": _text()})
+_FAILED = _object_schema(
+    {"success": {"const": False}, "error": _text_schema(), "error_code": _text_schema()}
+)
 
 
 _RESULTS: Schema = {
@@ -70,7 +72,7 @@ _RESULTS: Schema = {
 
 def _output(**result: Schema) -> Schema:
     """What a call answers: its result, or a failure with its code."""
-    done = _object({"success": {"const": True}, **result, "message": _text()})
+    done = _object_schema({"success": {"const": True}, **result, "message": _text_schema()})
     return {"type": "object", "anyOf": [done, _FAILED]}
 
 
@@ -113,33 +115,36 @@ TOOLS = (
     _tool(
         AddTask,
         "add_task",
-        _output(**_FIELDS, status=_text(const="pending")),
+        _output(**_FIELD_SCHEMAS, status=_text_schema(const="pending")),
         _hints("Add a task", repeats=False),
     ),
     _tool(
         ListTasks,
         "list_tasks",
-        _output(tasks={"type": "array", "items": _object(_LISTED)}, count=_ID),
+        _output(tasks={"type": "array", "items": _object_schema(_LISTED)}, count=_ID),
         _hints("List tasks", reads=True),
     ),
     _tool(
         CompleteTask,
         "complete_task",
         _output_of_several(
-            task_id=_ID, title=_text(), status=_text(const="completed"), completed_at=_TIME
+            task_id=_ID,
+            title=_text_schema(),
+            status=_text_schema(const="completed"),
+            completed_at=_TIME_SCHEMA,
         ),
         _hints("Complete a task"),
     ),
     _tool(
         DeleteTask,
         "delete_task",
-        _output_of_several(task_id=_ID, title=_text()),
+        _output_of_several(task_id=_ID, title=_text_schema()),
         _hints("Delete a task", destroys=True),
     ),
     _tool(
         UpdateTask,
         "update_task",
-        _output_of_several(**_FIELDS, updated_at=_TIME),
+        _output_of_several(**_FIELD_SCHEMAS, updated_at=_TIME_SCHEMA),
         _hints("Change a task", destroys=True),
     ),
 )

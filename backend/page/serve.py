@@ -41,11 +41,11 @@ class _Files(StaticFiles):
         return response
 
 
-async def _page() -> FileResponse:
+async def _serve_index() -> FileResponse:
     return FileResponse(FILES / "index.html", headers={"Content-Security-Policy": POLICY, **_FRESH})
 
 
 def install_page(app: FastAPI) -> None:
     """Serve the page at `/` and its files under `/page`."""
-    app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/", _serve_index, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/page", _Files(directory=FILES))

@@ -75,7 +75,7 @@ class EmbeddedServer:
         atexit.unregister(self.stop)
         with self._in_use, suppress(FileNotFoundError), _starting(self._data_dir):
             if _nobody_else_uses(self._in_use):
-                _run(self._data_dir, self._account, "pg_ctl", "stop", "-D", "cluster")
+                _run_program(self._data_dir, self._account, "pg_ctl", "stop", "-D", "cluster")
                 with suppress(OSError):  # it is the data folder, or there is something in it
                     self._socket_folder.rmdir()
 
@@ -119,18 +119,18 @@ def _start(data_dir: Path, account: Account | None, durable: bool) -> Path:
         # Made aside and renamed, so that a cluster that is there is always whole.
         shutil.rmtree(data_dir / "cluster.new", ignore_errors=True)
         options = INITDB if durable else (*INITDB, "--no-sync")
-        _run(data_dir, account, "initdb", *options, "-D", "cluster.new", check=True)
+        _run_program(data_dir, account, "initdb", *options, "-D", "cluster.new", check=True)
         (data_dir / "cluster.new").rename(data_dir / "cluster")
     folder = _socket_folder(data_dir, account)
     _forget_if_dead(data_dir / "cluster" / "postmaster.pid")
     _forget_if_dead(folder / f"{SOCKET_NAME}.lock")
     settings = [*SETTINGS, f"unix_socket_directories={folder}"]
     given = " ".join(f"-c {each}" for each in settings + list(UNSAFE_SETTINGS) * (not durable))
-    _run(data_dir, account, "pg_ctl", "start", "-D", "cluster", "-o", given, check=True)
+    _run_program(data_dir, account, "pg_ctl", "start", "-D", "cluster", "-o", given, check=True)
     return folder
 
 
-def _run(
+def _run_program(
     data_dir: Path, account: Account | None, program: str, *args: str, check: bool = False
 ) -> None:
     """Run one of Postgres's programs in `data_dir`; what it says goes into `server.log`.

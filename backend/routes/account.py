@@ -80,7 +80,7 @@ async def _pieces(sessions: Sessions, user_id: str, runtime: Runtime) -> AsyncIt
     """One object, read as it is sent: no connection is held while a piece goes out."""
     yield '{"tasks":['
     between = ""
-    async for task in _tasks(sessions, user_id):
+    async for task in _tasks_to_export(sessions, user_id):
         yield between + shown_task(task, None).model_dump_json()
         between = ","
     async with open_session(sessions) as session:
@@ -104,7 +104,7 @@ async def _pieces(sessions: Sessions, user_id: str, runtime: Runtime) -> AsyncIt
     yield f"],{json.dumps(rest)[1:]}"
 
 
-async def _tasks(sessions: Sessions, user_id: str) -> AsyncIterator[StoredTask]:
+async def _tasks_to_export(sessions: Sessions, user_id: str) -> AsyncIterator[StoredTask]:
     """Those that are not deleted, newest first, each page in a session of its own."""
     before = NEWEST
     while True:

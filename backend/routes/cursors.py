@@ -26,10 +26,10 @@ def messages_cursor(conversation_id: int, position: Position | None) -> str | No
 
 def tasks_cursor(sort: Sort, position: Position | None) -> str | None:
     """Where the list of tasks in an order goes on; None at its end."""
-    return write_cursor(_tasks(sort), position) if position else None
+    return write_cursor(_tasks_list(sort), position) if position else None
 
 
-def _tasks(sort: Sort) -> str:
+def _tasks_list(sort: Sort) -> str:
     return "tasks" if sort is Sort.CREATED else f"tasks by {sort}"
 
 
@@ -61,7 +61,7 @@ async def _before_message(conversation_id: str, before: Cursor = None) -> Positi
 
 
 async def _before_task(sort: TaskOrder = Sort.CREATED, before: Cursor = None) -> Position | None:
-    return _position(_tasks(sort), before) if before is not None else None
+    return _position(_tasks_list(sort), before) if before is not None else None
 
 
 BeforeConversation = Annotated[Position, Depends(_before_conversation)]

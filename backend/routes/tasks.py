@@ -41,7 +41,7 @@ def shown_task(task: StoredTask, zone: str | None) -> TaskResponse:
     return TaskResponse.model_validate(values | {"due_date": task.due_instant(zone)})
 
 
-def _answer(request: Request, page: TaskPage, sort: Sort, zone: str | None) -> Response:
+def _answer_page(request: Request, page: TaskPage, sort: Sort, zone: str | None) -> Response:
     """A `TaskList`, with the next page as `Link`; a long one is written as it is sent."""
     cursor = tasks_cursor(sort, page.next)
     frame = TaskList(tasks=[], total=page.total, next=cursor).model_dump_json()
@@ -79,7 +79,7 @@ async def list_all(
 ) -> Response:
     """A page of them, or the first 5,000; where there are more `Link` and `next` say so."""
     page = await list_tasks(session, user_id, wanted, limit=limit, before=before, sort=sort)
-    return _answer(request, page, sort, time_zone)
+    return _answer_page(request, page, sort, time_zone)
 
 
 @router.get(
@@ -103,7 +103,7 @@ async def search_tasks(
     """Tasks that hold all words of `q`, in any case and order; all of them without it."""
     wanted = replace(wanted, search=q)
     page = await list_tasks(session, user_id, wanted, limit=limit, before=before, sort=sort)
-    return _answer(request, page, sort, time_zone)
+    return _answer_page(request, page, sort, time_zone)
 
 
 @router.api_route("/search", methods=["PUT", "DELETE"], include_in_schema=False)

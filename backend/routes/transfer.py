@@ -143,7 +143,7 @@ async def import_tasks(
     if reading.faults and not dry_run:
         raise ValidationFailed(details=_details(reading))
     await check_room(session, user_id, len(reading.drafts))
-    new = await _projects(session, user_id, reading)
+    new = await _projects_to_make(session, user_id, reading)
     if not dry_run:
         await add_drafts(session, user_id, reading.drafts)
         await session.commit()
@@ -158,7 +158,7 @@ async def import_tasks(
     )
 
 
-async def _projects(session: Session, user_id: str, reading: Reading) -> list[str]:
+async def _projects_to_make(session: Session, user_id: str, reading: Reading) -> list[str]:
     return await missing_projects(session, user_id, project_names(reading.drafts))
 
 

@@ -16,7 +16,7 @@ BODY_MAX = 8 * 1024 * 1024
 """Bytes of a message's body, which by default holds the whole history; only its end is taken."""
 
 
-async def _message(request: Request) -> UiChatRequest:
+async def _read_ui_message(request: Request) -> UiChatRequest:
     """The body, read without making objects of what is not taken from it.
 
     Raises:
@@ -46,4 +46,4 @@ MESSAGE_BODY = {
         "content": {"application/json": {"schema": inlined(UiChatRequest)}},
     }
 }
-MessageBody = Annotated[UiChatRequest, Depends(_message)]
+MessageBody = Annotated[UiChatRequest, Depends(_read_ui_message)]

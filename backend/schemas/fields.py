@@ -90,7 +90,7 @@ def _due_date(value: object, _: object) -> date | None:
     elif not isinstance(value, datetime):
         raise ValueError("must be a text")
     try:
-        return _INSTANT.validate_python(value)
+        return _INSTANT_FIELD.validate_python(value)
     except ValidationError as error:
         (fault,) = error.errors()
         raise PydanticCustomError("datetime", "{reason}", {"reason": fault["msg"]}) from None
@@ -117,7 +117,7 @@ def _clean_tags(tags: list[str]) -> list[str]:
 
 UtcDatetime = Annotated[datetime, AfterValidator(as_utc)]
 """An instant that leaves as ISO 8601 ending in `Z`, whatever zone it was read in."""
-_INSTANT: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
+_INSTANT_FIELD: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
 Title = Annotated[
     str,
     Text(strip_whitespace=True, min_length=1, max_length=TITLE_MAX),

@@ -22,7 +22,7 @@ _TURN_S = 0.005
 _BETWEEN = rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+'
 """Whole strings and what is neither string nor bracket, as much of it as there is."""
 _TO_BRACKET = re.compile(_BETWEEN + rb"([\[\]{}])", re.DOTALL)
-_PLAIN = re.compile(_BETWEEN, re.DOTALL)
+_PLAIN_JSON = re.compile(_BETWEEN, re.DOTALL)
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _KEY = re.compile(rb'"(messages?)"\s*:\s*\Z')
 _QUOTE, _OPENING = ord('"'), b"[{"
@@ -77,7 +77,7 @@ class _Reading:
         return self._go_through_string(self._string_from)
 
     def _pass_over(self) -> bool:
-        self._at = self._matched(_PLAIN)
+        self._at = self._matched(_PLAIN_JSON)
         if self._at < len(self.body) and self.body[self._at] == _QUOTE:
             self._string_from = self._at
             self._at += 1

@@ -28,7 +28,7 @@ OFFLINE_MODEL = "offline"
 """The built-in model, and the provider of it."""
 ANTHROPIC_URL = "https://api.anthropic.com/v1/"
 """Where Anthropic speaks OpenAI's Chat Completions."""
-_OURS = {"authorization", "host", "content-length", "content-type", "transfer-encoding"}
+_OUR_HEADERS = {"authorization", "host", "content-length", "content-type", "transfer-encoding"}
 """Headers that the client sets."""
 
 
@@ -44,7 +44,7 @@ def _plain_headers(headers: dict[str, str]) -> dict[str, str]:
             "[ -~]{0,1000}", value
         ):
             raise ValueError("must be names of letters, digits and -, with values of plain text")
-        if name.lower() in _OURS:
+        if name.lower() in _OUR_HEADERS:
             raise ValueError(f"must not set {name.lower()}")
     return headers
 

@@ -23,7 +23,7 @@ from backend.settings.providers import Secret
 SECONDS_MAX = 120.0
 PERSON_KEY_MIN = 32
 """Characters: as many bits as the signature has."""
-_OURS = frozenset({"add", "complete", "delete", "list", "update"})
+_OUR_VERBS = frozenset({"add", "complete", "delete", "list", "update"})
 """With one of these in front a tool of theirs could be called what one of ours is."""
 _TAKEN = frozenset(
     {
@@ -35,7 +35,7 @@ _TAKEN = frozenset(
 
 
 def _not_ours(name: str) -> str:
-    if name in _OURS:
+    if name in _OUR_VERBS:
         raise ValueError("must not be the first word of a tool that is built in")
     return name
 

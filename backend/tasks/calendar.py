@@ -64,7 +64,7 @@ def _entry(task: StoredTask, form: Form, zones: set[str]) -> Iterator[str]:
     yield f"CREATED:{_utc(task.created_at)}"
     title = _escaped(task.title)
     yield _folded(f"SUMMARY:{title}")
-    if told := _told(task):
+    if told := _entry_description(task):
         yield _folded(f"DESCRIPTION:{_escaped(told)}")
     if task.tags:
         yield _folded(f"CATEGORIES:{','.join(map(_escaped, task.tags))}")
@@ -75,7 +75,7 @@ def _entry(task: StoredTask, form: Form, zones: set[str]) -> Iterator[str]:
     yield "END:" + name
 
 
-def _told(task: StoredTask) -> str:
+def _entry_description(task: StoredTask) -> str:
     steps = [f"[{'x' if step['done'] else ' '}] {step['title']}" for step in task.steps]
     return "\n".join(filter(None, [task.description, *steps]))
 

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from backend.errors import ValidationFailed
+from backend.tasks.dates import WEEKDAYS
 
 WORDS_MAX = 60
 """Characters of a date in words; the library's time grows with them."""
@@ -37,16 +38,15 @@ _LANGUAGES = [
     "ru",
     "ja",
 ]
-_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
-_A_WEEKDAY, _A_MONTH, _A_UNIT = "|".join(_WEEKDAYS), "|".join(_MONTHS), "day|week|month|year"
+_A_WEEKDAY, _A_MONTH, _A_UNIT = "|".join(WEEKDAYS), "|".join(_MONTHS), "day|week|month|year"
 _HOUR = re.compile(r"\b(\d{1,2})(?:[:.](\d{2}))? ?(?:uhr|h)\b")
 _LATE_HOUR = re.compile(r"\b(?:at|um|à|a las|às|alle|om) (1[3-9]|2[0-3])(?![\d:.])")
 """One that no other half of the day has."""
-_TIME = re.compile(
+_TIME_OF_DAY = re.compile(
     r"(?<![\d.:/-])(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?"
     r"(?: ?(?P<half>[ap]m)\b|(?<=:\d\d)(?![\d:]))"
 )
@@ -61,7 +61,7 @@ _CALENDAR = re.compile(
     rf"(?:(?P<weekday>{_A_WEEKDAY}),? )?(?:(?P<day>\d{{1,2}})\.? (?P<month>{_A_MONTH})"
     rf"|(?P<month2>{_A_MONTH}) (?P<day2>\d{{1,2}}))(?:,? (?P<year>\d{{4}}))?"
 )
-_NUMBERS = re.compile(
+_DATE_IN_NUMBERS = re.compile(
     r"(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2})"
     r"|(?P<day2>\d{1,2})\.(?P<month2>\d{1,2})\.(?P<year2>\d{4})"
     r"|(?P<first>\d{1,2})/(?P<second>\d{1,2})/(?P<year3>\d{4})"
@@ -129,13 +129,13 @@ def read(text: str, now: datetime) -> Understood:
     if found is None and not _CALENDAR.fullmatch(rest):
         raise NotUnderstood(text)
     if at is None and rest and (span := _SPAN.fullmatch(rest)) and span[0]:
-        return _told(text, _after(span, now), now)
-    day = _day(rest, local.date(), found, text, timed=at is not None)
+        return _understood_as(text, _after(span, now), now)
+    day = _day_meant(rest, local.date(), found, text, timed=at is not None)
     if at is None:
-        return _told(text, day, now)
+        return _understood_as(text, day, now)
     if found is not None and found.time() != at:
         raise NotUnderstood(text)
-    return _told(text, _instant(day, at, now), now)
+    return _understood_as(text, _instant(day, at, now), now)
 
 
 def _clock(found: re.Match[str]) -> str:
@@ -165,7 +165,7 @@ def _parse(text: str, local: datetime) -> tuple[datetime | None, str]:
 
 
 def _split_time(english: str, text: str) -> tuple[str, time | None]:
-    found = list(_TIME.finditer(english))
+    found = list(_TIME_OF_DAY.finditer(english))
     if not found:
         return english, None
     if len(found) > 1:
@@ -183,7 +183,9 @@ def _after(span: re.Match[str], now: datetime) -> datetime:
     return (now.astimezone(UTC) + elapsed).replace(second=0, microsecond=0)
 
 
-def _day(english: str, today: date, found: datetime | None, text: str, *, timed: bool) -> date:
+def _day_meant(
+    english: str, today: date, found: datetime | None, text: str, *, timed: bool
+) -> date:
     """The day that `english` names, which must be the one that was found.
 
     Raises:
@@ -193,15 +195,15 @@ def _day(english: str, today: date, found: datetime | None, text: str, *, timed:
     if not english and timed and day in (today, today + timedelta(1)):
         return day
     if counted := _COUNTED.fullmatch(english):
-        expected = _counted(counted, today)
+        expected = _counted_day(counted, today)
     elif weekday := _WEEKDAY.fullmatch(english):
         near = day is not None and today <= day <= today + timedelta(7)
-        same = day is not None and _WEEKDAYS[day.weekday()] == weekday["weekday"]
+        same = day is not None and WEEKDAYS[day.weekday()] == weekday["weekday"]
         expected = day if near and same else None
     elif named := _CALENDAR.fullmatch(english):
         expected = next(_calendar_days(named, today), None)
         day = expected if day is None or named["year"] is None else day
-    elif numbers := _NUMBERS.fullmatch(english):
+    elif numbers := _DATE_IN_NUMBERS.fullmatch(english):
         expected = _in_numbers(numbers)
     else:
         raise NotUnderstood(_unread(english, text))
@@ -212,14 +214,14 @@ def _day(english: str, today: date, found: datetime | None, text: str, *, timed:
 
 def _unread(english: str, text: str) -> str:
     """The words that are of no day, where they stand in the text; else all of it."""
-    known = {*_WEEKDAYS, *_MONTHS, "next", "this", "in", "day", "week", "month", "year", "ago"}
+    known = {*WEEKDAYS, *_MONTHS, "next", "this", "in", "day", "week", "month", "year", "ago"}
     strange = [word for word in english.split() if word not in known]
     named = re.sub(r"\d+(?= (?:day|week|month|year)s?\b)", "", english).split()
     part = " ".join(word for word in strange if word in named)
     return part if part and part in text.lower() else text
 
 
-def _counted(found: re.Match[str], today: date) -> date | None:
+def _counted_day(found: re.Match[str], today: date) -> date | None:
     number = int(found["n"] or found["n2"]) * (-1 if found["way"] == "ago" else 1)
     unit = found["unit"] or found["unit2"]
     try:
@@ -245,7 +247,7 @@ def _calendar_days(found: re.Match[str], today: date) -> Iterator[date]:
         weekday = found["weekday"]
         if not found["year"] and named < today:
             continue
-        yield from [named] if not weekday or _WEEKDAYS[named.weekday()] == weekday else []
+        yield from [named] if not weekday or WEEKDAYS[named.weekday()] == weekday else []
         return
 
 
@@ -273,7 +275,7 @@ def _instant(day: date, at: time, now: datetime) -> datetime:
         raise NotUnderstood(f"{day}") from None
 
 
-def _told(text: str, due: date, now: datetime) -> Understood:
+def _understood_as(text: str, due: date, now: datetime) -> Understood:
     if not isinstance(due, datetime):
         return Understood(due, f'"{text}" as {due:%A} {due.isoformat()}')
     local = due.astimezone(now.tzinfo)

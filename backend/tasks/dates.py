@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, time, tzinfo
 
 from backend.schemas.fields import as_utc, iso_utc
 
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
 
 def is_date_alone(due: datetime | None, marked: bool | None) -> bool:
     """Whether a stored due date means a day; without a mark midnight UTC is taken for one.

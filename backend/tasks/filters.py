@@ -24,7 +24,7 @@ from backend.schemas.fields import as_utc
 from backend.tasks.stored import FIRST_INSTANT, LAST_INSTANT, OWNED, StoredTask, table
 from backend.text_search import fold, holds_all
 
-_INSTANT = DateTime(timezone=True)
+_INSTANT_TYPE = DateTime(timezone=True)
 _FIRST_TIME = datetime.min.replace(tzinfo=UTC)
 _LAST_TIME = datetime.max.replace(tzinfo=UTC)
 
@@ -60,13 +60,15 @@ def due_range(due: Due, now: datetime, zone: tzinfo) -> DueRange:
     if due is Due.OVERDUE:
         return DueRange(_FIRST_TIME, now, _FIRST_TIME, _midnight(today))
     after = today + timedelta(1 if due is Due.TODAY else 7)
-    return DueRange(_begin(today, zone), _begin(after, zone), _midnight(today), _midnight(after))
+    return DueRange(
+        _begin_of_day(today, zone), _begin_of_day(after, zone), _midnight(today), _midnight(after)
+    )
 
 
 def due_on(day: date, zone: tzinfo) -> DueRange:
     """What is due on a day in `zone`."""
     until = due_until(day, zone)
-    return DueRange(_begin(day, zone), until.until, _midnight(day), until.until_day)
+    return DueRange(_begin_of_day(day, zone), until.until, _midnight(day), until.until_day)
 
 
 def due_until(day: date, zone: tzinfo) -> DueRange:
@@ -74,10 +76,10 @@ def due_until(day: date, zone: tzinfo) -> DueRange:
     if day == date.max:
         return DueRange(_FIRST_TIME, _LAST_TIME, _FIRST_TIME, _LAST_TIME)
     after = day + timedelta(1)
-    return DueRange(_FIRST_TIME, _begin(after, zone), _FIRST_TIME, _midnight(after))
+    return DueRange(_FIRST_TIME, _begin_of_day(after, zone), _FIRST_TIME, _midnight(after))
 
 
-def _begin(day: date, zone: tzinfo) -> datetime:
+def _begin_of_day(day: date, zone: tzinfo) -> datetime:
     try:
         return datetime.combine(day, time(), zone).astimezone(UTC)
     except OverflowError:
@@ -132,7 +134,9 @@ _IS_DAY = and_(func.date_trunc("day", _DUE, "UTC") == _DUE, table.c.due_is_date.
 
 
 def _between(first: str, after: str) -> ColumnElement[bool]:
-    return and_(bindparam(first, type_=_INSTANT) <= _DUE, bindparam(after, type_=_INSTANT) > _DUE)
+    return and_(
+        bindparam(first, type_=_INSTANT_TYPE) <= _DUE, bindparam(after, type_=_INSTANT_TYPE) > _DUE
+    )
 
 
 _FILTERS: dict[str, ColumnElement[bool] | TextClause] = {

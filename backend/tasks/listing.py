@@ -94,18 +94,18 @@ async def list_tasks(
     part = values | position_values(behind) | {"limit": size + 1}
     rows = (await execute(session, _page_of(names, sort), part)).all()
     if not rows:  # nothing stands behind the first place only where there is nothing at all
-        return TaskPage([], await _count(session, names, values) if before else 0, None)
+        return TaskPage([], await _count_tasks(session, names, values) if before else 0, None)
     found = [read_task(row) for row in rows[:size]]
     more = len(rows) > size
     if more and limit > size:
         part = values | position_values(place_of(found[-1], sort)) | {"limit": limit - size + 1}
         ids = (await execute(session, _ids_of(names, sort), part)).scalars()
-        found += await _read(session, user_id, ids[: limit - size])
+        found += await _read_listed(session, user_id, ids[: limit - size])
         more = len(ids) > limit - size
     return TaskPage(found, rows[0].total, place_of(found[-1], sort) if more else None)
 
 
-async def _read(session: Session, user_id: str, ids: Sequence[int]) -> list[StoredTask]:
+async def _read_listed(session: Session, user_id: str, ids: Sequence[int]) -> list[StoredTask]:
     """The tasks with these ids, in their order; what was deleted meanwhile is left out."""
     found: dict[int, StoredTask] = {}
     for some in batched(ids, READ_AT_ONCE, strict=False):
@@ -114,6 +114,6 @@ async def _read(session: Session, user_id: str, ids: Sequence[int]) -> list[Stor
     return [found[each] for each in ids if each in found]
 
 
-async def _count(session: Session, names: frozenset[str], values: dict[str, object]) -> int:
+async def _count_tasks(session: Session, names: frozenset[str], values: dict[str, object]) -> int:
     count: int = (await execute(session, _count_of(names), values)).scalar_one()
     return count

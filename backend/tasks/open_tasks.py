@@ -61,7 +61,7 @@ class OpenTasks(NamedTuple):
 
 _DAYS = (-1, 0, 1)
 """From today in UTC; it is never another day than these, wherever the person is."""
-_OVERDUE = ", ".join(
+_OVERDUE_COUNTS = ", ".join(
     f"count(*) FILTER (WHERE due_date < :now AND (timed OR due_date < today + {day} * day)) OVER ()"
     for day in _DAYS
 )
@@ -105,7 +105,7 @@ LEFT JOIN LATERAL (
         priority,
         tags,
         count(*) OVER (),
-        {_OVERDUE}
+        {_OVERDUE_COUNTS}
     FROM tasks, LATERAL (
         SELECT
             date_trunc('day', CAST(:now AS timestamptz), 'UTC') AS today,

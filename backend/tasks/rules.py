@@ -177,7 +177,7 @@ async def set_completed(
         task = await read_one(session, _TOGGLE_OTHER, user_id, task_id, wanted=completed)
     except TaskNotFound:
         return Completion(await get_task(session, user_id, task_id), None)
-    return Completion(task, await _repeat(session, task, zone))
+    return Completion(task, await _make_next_occurrence(session, task, zone))
 
 
 async def toggle_task(
@@ -185,7 +185,7 @@ async def toggle_task(
 ) -> StoredTask:
     """Complete an open task, as `set_completed` does, or reopen a completed one."""
     task = await read_one(session, _TOGGLE, user_id, task_id)
-    await _repeat(session, task, zone)
+    await _make_next_occurrence(session, task, zone)
     return task
 
 
@@ -238,7 +238,9 @@ def setting(
     return change.values(new | series)
 
 
-async def _repeat(session: Session, task: StoredTask, zone: str | None) -> StoredTask | None:
+async def _make_next_occurrence(
+    session: Session, task: StoredTask, zone: str | None
+) -> StoredTask | None:
     """Make and return the next occurrence of a task just completed, if it recurs and has none yet.
 
     The completing UPDATE holds the row's lock, and `previous_id` is unique, also over deleted

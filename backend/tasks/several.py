@@ -23,11 +23,11 @@ from backend.tasks.stored import COLUMNS, OWNED, StoredTask, read_task, read_tas
 
 SEVERAL_MAX = 100
 """Tasks of one call at the most."""
-_SEVERAL = and_(table.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))), OWNED)
+_SEVERAL_OWNED = and_(table.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))), OWNED)
 _NOW = func.clock_timestamp()
-_FIND_SEVERAL = select(*COLUMNS).where(_SEVERAL).order_by(table.c.id)
+_FIND_SEVERAL = select(*COLUMNS).where(_SEVERAL_OWNED).order_by(table.c.id)
 _LOCK_IN_ORDER = _FIND_SEVERAL.with_for_update(of=table)
-_CHANGE_SEVERAL = update(table).where(_SEVERAL).values(updated_at=_NOW).returning(*COLUMNS)
+_CHANGE_SEVERAL = update(table).where(_SEVERAL_OWNED).values(updated_at=_NOW).returning(*COLUMNS)
 _COMPLETE_SEVERAL = _CHANGE_SEVERAL.values(completed=True, completed_at=_NOW)
 _TAGS_OF_EACH = bindparam("tags_by_id", type_=JSON).op("->")(cast(table.c.id, Text))
 _DELETE_SEVERAL = _CHANGE_SEVERAL.values(deleted_at=_NOW)
@@ -38,12 +38,12 @@ type Tasks = dict[int, StoredTask]
 
 async def find_several(session: Session, user_id: str, ids: Iterable[int]) -> Tasks:
     """Those of the tasks that the person has."""
-    return await _read(session, _FIND_SEVERAL, user_id, ids)
+    return await _read_several(session, _FIND_SEVERAL, user_id, ids)
 
 
 async def lock_several(session: Session, user_id: str, ids: Iterable[int]) -> Tasks:
     """The same as they stand until this transaction changes them."""
-    return await _read(session, _LOCK_IN_ORDER, user_id, ids)
+    return await _read_several(session, _LOCK_IN_ORDER, user_id, ids)
 
 
 async def complete_several(
@@ -54,14 +54,14 @@ async def complete_several(
     Those that recur have their next occurrences, once however often they are completed.
     """
     wanted = [task.id for task in tasks.values() if not task.completed]
-    done = await _read(session, _COMPLETE_SEVERAL, user_id, wanted) if wanted else {}
-    following = await _repeat(session, list(done.values()), zone)
+    done = await _read_several(session, _COMPLETE_SEVERAL, user_id, wanted) if wanted else {}
+    following = await _repeat_each(session, list(done.values()), zone)
     return {
         id_: Completion(done.get(id_, before), following.get(id_)) for id_, before in tasks.items()
     }
 
 
-async def _repeat(session: Session, done: Sequence[StoredTask], zone: str | None) -> Tasks:
+async def _repeat_each(session: Session, done: Sequence[StoredTask], zone: str | None) -> Tasks:
     """The next occurrences that were made of tasks just completed, by the ids of these."""
     recurring = [(task.id, new) for task in done if (new := next_values(task, zone))]
     if not recurring:
@@ -73,7 +73,7 @@ async def _repeat(session: Session, done: Sequence[StoredTask], zone: str | None
 
 async def delete_several(session: Session, user_id: str, tasks: Tasks) -> Tasks:
     """Delete tasks that are locked, softly."""
-    return await _read(session, _DELETE_SEVERAL, user_id, tasks)
+    return await _read_several(session, _DELETE_SEVERAL, user_id, tasks)
 
 
 async def update_several(
@@ -97,7 +97,7 @@ async def update_several(
     if tags is not None:
         values["tags_by_id"] = {str(id_): each for id_, each in tags.items()}
     statement = _setting_several(frozenset(sent), tags is not None)
-    changed = await _read(session, statement, user_id, tasks, zone=zone, **values)
+    changed = await _read_several(session, statement, user_id, tasks, zone=zone, **values)
     if "project_id" in sent and any(each.project_id != project for each in changed.values()):
         raise ProjectNotFound
     return changed
@@ -111,7 +111,7 @@ def _setting_several(
     return change.values(tags=_TAGS_OF_EACH) if each_its_tags else change
 
 
-async def _read(
+async def _read_several(
     session: Session, statement: Any, user_id: str, ids: Iterable[int], **more: object
 ) -> Tasks:
     storable = [id_ for id_ in ids if 0 < id_ <= ID_MAX]

@@ -58,7 +58,7 @@ def as_steps(new: Iterable[NewStep]) -> list[Step]:
         if id_ is None or id_ in made:
             id_ = _draw(made)
         made[id_] = Step(id=id_, title=each["title"], done=each["done"])
-    return _bounded(list(made.values()))
+    return _bounded_steps(list(made.values()))
 
 
 def with_titles(steps: Sequence[Step], wanted: Iterable[tuple[str, bool]]) -> list[Step]:
@@ -72,7 +72,7 @@ def with_titles(steps: Sequence[Step], wanted: Iterable[tuple[str, bool]]) -> li
 def with_new(steps: Sequence[Step], title: str, done: bool, position: int | None) -> list[Step]:
     """`steps` and one more, at a place from 0 or at the end."""
     step = Step(id=_draw({each["id"] for each in steps}), title=title, done=done)
-    return _bounded(_placed(steps, step, len(steps) if position is None else position))
+    return _bounded_steps(_placed(steps, step, len(steps) if position is None else position))
 
 
 def with_change(steps: Sequence[Step], step_id: int, change: StepChange) -> list[Step]:
@@ -126,7 +126,7 @@ def _placed(steps: Sequence[Step], step: Step, position: int) -> list[Step]:
     return [*steps[:position], step, *steps[position:]]
 
 
-def _bounded(steps: list[Step]) -> list[Step]:
+def _bounded_steps(steps: list[Step]) -> list[Step]:
     if len(steps) > STEPS_MAX:
         raise ValidationFailed(f"A task has at most {STEPS_MAX} steps.")
     return steps

@@ -32,7 +32,7 @@ from backend.telemetry.tracing import OtelTracing
 
 STOP_SECONDS = 3.0
 """How long an end of the app waits for what is still to be sent."""
-_NAME = "todo-chat-backend"
+_SERVICE_NAME = "todo-chat-backend"
 _DROPS = "opentelemetry.sdk._shared_internal"
 
 
@@ -65,7 +65,7 @@ class Telemetry:
         processor = BatchSpanProcessor(exporter)
         self._stops.append(processor.shutdown)
         tells_texts = settings.otel_instrumentation_genai_capture_message_content
-        tracing = OtelTracing(provider, processor, _NAME, tells_texts=tells_texts)
+        tracing = OtelTracing(provider, processor, _SERVICE_NAME, tells_texts=tells_texts)
         self._held.enter_context(spans.told_to(tracing))
 
     def _measure(self, settings: Settings, resource: Resource) -> None:
@@ -86,7 +86,7 @@ class Telemetry:
             shutdown_on_exit=False,
         )
         self._stops.append(provider.shutdown)
-        self._held.enter_context(figures.told_to(_OtelMeter(provider.get_meter(_NAME))))
+        self._held.enter_context(figures.told_to(_OtelMeter(provider.get_meter(_SERVICE_NAME))))
 
     def _serve(self, settings: Settings, registry: CollectorRegistry) -> None:
         host, port = settings.otel_exporter_prometheus_host, settings.otel_exporter_prometheus_port
@@ -172,7 +172,7 @@ def _headers(settings: Settings) -> Mapping[str, str] | None:
 
 def _version() -> str:
     try:
-        return version(_NAME)
+        return version(_SERVICE_NAME)
     except PackageNotFoundError:  # run from a checkout
         return "0"
 

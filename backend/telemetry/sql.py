@@ -63,7 +63,7 @@ def _span(asked: Sequence[Asked]) -> spans.Span:
 
 @lru_cache(maxsize=1000)
 def _described(flight: tuple[bytes, ...]) -> tuple[str, spans.Attributes]:
-    told = [_told(sql) for sql in flight]
+    told = [_statement_in_short(sql) for sql in flight]
     summary = "; ".join(summary for summary, _ in told if summary)[:255] or "SQL"
     attributes: dict[str, spans.Value] = {
         "db.system.name": "postgresql",
@@ -74,7 +74,7 @@ def _described(flight: tuple[bytes, ...]) -> tuple[str, spans.Attributes]:
     return summary, attributes
 
 
-def _told(sql: bytes) -> tuple[str, str]:
+def _statement_in_short(sql: bytes) -> tuple[str, str]:
     """A statement in short, such as `UPDATE messages`, and its text in one line."""
     text = " ".join(sql.decode().split())
     found = _WRITES.search(text) or _READS.search(text)

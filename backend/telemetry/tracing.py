@@ -28,7 +28,7 @@ _KINDS: dict[Kind, SpanKind] = {
 }
 _PROPAGATOR = TraceContextTextMapPropagator()
 """Not baggage, which would carry what strangers say on to providers and to servers of tools."""
-_FIELDS = {b"traceparent": "traceparent", b"tracestate": "tracestate"}
+_TRACE_HEADERS = {b"traceparent": "traceparent", b"tracestate": "tracestate"}
 _UNSET = Status()
 _ERROR = Status(StatusCode.ERROR)
 
@@ -150,7 +150,9 @@ class OtelTracing:
     ) -> Span:
         """The span of a request, a part of its caller's trace where it brings one."""
         told = {
-            _FIELDS[name]: value.decode("latin-1") for name, value in headers if name in _FIELDS
+            _TRACE_HEADERS[name]: value.decode("latin-1")
+            for name, value in headers
+            if name in _TRACE_HEADERS
         }
         return self._begin(name, attributes, "server", _PROPAGATOR.extract(told, Context()))
 

@@ -105,8 +105,8 @@ async def _close_failed(
     else:
         record = await _fail(runtime, run)
     if record.status == MessageStatus.COMPLETE and record.attempt == run.turn.attempt:
-        return _answer(run, record.content, record.calls, untaken=record.untaken)
-    failure = _failure(run.turn, request, record, error)
+        return _answer_of_run(run, record.content, record.calls, untaken=record.untaken)
+    failure = _failure_of_run(run.turn, request, record, error)
     failed, waiting = MessageStatus.FAILED, _waiting(run.turn)
     ended = Outcome(failed, False, record.content, record.calls, waiting=waiting)
     run.ended(ended, failure or error)
@@ -131,14 +131,16 @@ async def _finish(
     await finish_turn(session, turn, end.response, title, untaken=untaken)
     runtime.runs.release(run)
     runtime.afterwork.begin(turn, end.context, request.text, end.response)
-    return _answer(run, end.response, turn.calls, untaken=untaken)
+    return _answer_of_run(run, end.response, turn.calls, untaken=untaken)
 
 
 async def _wait(runtime: Runtime, run: Run, session: Session) -> Answer:
     untaken = _is_untaken(run)
     said = await wait_for_person(session, run.turn, untaken=untaken)
     runtime.runs.release(run)
-    answer = _answer(run, said, run.turn.calls, untaken=untaken, status=MessageStatus.WAITING)
+    answer = _answer_of_run(
+        run, said, run.turn.calls, untaken=untaken, status=MessageStatus.WAITING
+    )
     return replace(answer, approvals=run.turn.approvals)
 
 
@@ -148,7 +150,7 @@ async def _stop(runtime: Runtime, run: Run, session: Session) -> Answer:
     said = "\n\n".join(filter(None, parts)) or STOPPED_EARLY
     await stop_turn(session, turn, said)
     runtime.runs.release(run)
-    return _answer(run, said, turn.calls, untaken=False, stopped=True)
+    return _answer_of_run(run, said, turn.calls, untaken=False, stopped=True)
 
 
 def _waiting(turn: Turn) -> list[Approval]:
@@ -156,7 +158,7 @@ def _waiting(turn: Turn) -> list[Approval]:
     return [each for each in turn.approvals if not each["done"]]
 
 
-def _answer(
+def _answer_of_run(
     run: Run,
     response: str,
     calls: list[ToolCall],
@@ -263,7 +265,7 @@ def _so_far(turn: Turn, calls: list[ToolCall]) -> dict[str, Any]:
     return {**_fields(turn), "tool_calls": as_shown(calls) or None}
 
 
-def _failure(
+def _failure_of_run(
     turn: Turn, request: TurnRequest, record: Record, error: BaseException
 ) -> ChatError | None:
     """What the client is told: why there is no answer, and what was done all the same.

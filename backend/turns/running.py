@@ -72,7 +72,7 @@ async def _carry_out(
         with SeenRun(run.turn):
             try:
                 end: Ended | BaseException
-                end = await _run(runtime, place, user_id, request, run, day)
+                end = await _run_agent(runtime, place, user_id, request, run, day)
             except BaseException as error:
                 end = error
             run.closes()
@@ -87,7 +87,7 @@ async def _close(
     return await close_run(runtime, run, request, end)
 
 
-async def _run(
+async def _run_agent(
     runtime: Runtime, place: Place, user_id: str, request: TurnRequest, run: Run, day: str
 ) -> Ended:
     """The answer, and what it was given to; within the limit, however many runs it takes.

@@ -45,7 +45,7 @@ async def stop_turn(runtime: Runtime, find: Find, name: str | None) -> Stopped:
     if turn is None:
         return Stopped(None, None, False)
     if turn.ended is not None:
-        return _told(turn)
+        return _stopped_as(turn)
     async with runtime.autocommit() as session:
         await order_stop(session, turn.run)
     STOPS.add()
@@ -79,11 +79,11 @@ async def _end(runtime: Runtime, turn: Standing) -> Stopped:
         if now is None or now.run != turn.run:
             break
         if now.ended is not None:
-            return _told(now)
+            return _stopped_as(now)
     return Stopped(turn.run.message_id, MessageStatus.RUNNING, False)
 
 
-def _told(turn: Standing) -> Stopped:
+def _stopped_as(turn: Standing) -> Stopped:
     ended = turn.ended
     if ended is None:
         return Stopped(turn.run.message_id, MessageStatus.RUNNING, False)

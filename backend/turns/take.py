@@ -75,10 +75,10 @@ async def find_or_begin(
     For a stream also a turn that another process runs, which is watched and not waited for.
     """
     async with Place(runtime.places) as place:
-        return await _begin(runtime, place, user_id, request, client, streamed=streamed)
+        return await _begin_run(runtime, place, user_id, request, client, streamed=streamed)
 
 
-async def _begin(
+async def _begin_run(
     runtime: Runtime,
     place: Place,
     user_id: str,
@@ -186,10 +186,10 @@ async def _look(
             # a turn that is taken up in a conversation which the request does not name
             place = Where(begun.conversation_id)
             shown = await open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, shown.zone, place)
-        return begun, _day(shown, now, begun)
+        return begun, _day_context(shown, now, begun)
 
 
-def _day(shown: OpenTasks, now: datetime, turn: Turn) -> str:
+def _day_context(shown: OpenTasks, now: datetime, turn: Turn) -> str:
     """What a run is told of the day, and of the tasks as they stand."""
     turn.zone = shown.zone
     return day_context(now.astimezone(zone_of(shown.zone)), shown)
@@ -200,4 +200,4 @@ async def read_day(session: Session, user_id: str, turn: Turn, zone: str | None)
     now = utc_now()
     place = Where(turn.conversation_id)
     shown = await open_tasks(session, user_id, OPEN_TASKS_SHOWN, now, zone, place)
-    return _day(shown, now, turn)
+    return _day_context(shown, now, turn)

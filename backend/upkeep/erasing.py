@@ -110,7 +110,7 @@ def _single(table: str) -> TextClause:
     """)
 
 
-_STEPS = (
+_ERASURE_STEPS = (
     _deletion(
         f"""
         SELECT m.id FROM conversations c JOIN messages m ON m.conversation_id = c.id
@@ -163,7 +163,7 @@ async def carry_on(sessions: Sessions, user_id: str) -> None:
         today = await used_today(session, user_id)
         counted = {"tokens": today.tokens, "dollars": today.dollars}
         await session.execute(_COUNT, owner | counted)
-    for step in _STEPS:
+    for step in _ERASURE_STEPS:
         while await _delete(sessions, step, owner | {"batch": BATCH}):
             pass
     await _delete_strays(sessions, owner)

@@ -14,11 +14,11 @@ BATCH = 500
 
 _RETENTION_LOCK = 7_230_061_008
 _MINE = text("SELECT pg_try_advisory_xact_lock(:lock)")
-_OVERDUE = "deleted_at < clock_timestamp() - make_interval(days => :days)"
+_DELETED_LONG_AGO = "deleted_at < clock_timestamp() - make_interval(days => :days)"
 _NEEDED = f"""
     (EXISTS (SELECT FROM tasks following WHERE following.previous_id = task.id)
      OR EXISTS (SELECT FROM tasks earlier
-                WHERE earlier.id = task.previous_id AND (earlier.{_OVERDUE}) IS NOT TRUE))
+                WHERE earlier.id = task.previous_id AND (earlier.{_DELETED_LONG_AGO}) IS NOT TRUE))
 """
 
 
@@ -31,28 +31,28 @@ def _deleting(some: str, table: str) -> TextClause:
     """)
 
 
-_STEPS = (
+_RETENTION_STEPS = (
     _deleting(
         f"""
         SELECT m.id FROM conversations c JOIN messages m ON m.conversation_id = c.id
-        WHERE c.{_OVERDUE}
+        WHERE c.{_DELETED_LONG_AGO}
         """,
         "messages",
     ),
-    _deleting(f"SELECT id FROM conversations WHERE {_OVERDUE}", "conversations"),
-    _deleting(f"SELECT id FROM tasks task WHERE {_OVERDUE} AND NOT {_NEEDED}", "tasks"),
+    _deleting(f"SELECT id FROM conversations WHERE {_DELETED_LONG_AGO}", "conversations"),
+    _deleting(f"SELECT id FROM tasks task WHERE {_DELETED_LONG_AGO} AND NOT {_NEEDED}", "tasks"),
     text(f"""
         UPDATE tasks SET title = '', description = '', tags = '[]', steps = '[]', due_date = NULL,
             due_is_date = NULL, time_zone = NULL, project_id = NULL, priority = 'medium',
             updated_at = clock_timestamp()
         WHERE id IN (
-            SELECT id FROM tasks task WHERE {_OVERDUE} AND title <> '' AND {_NEEDED}
+            SELECT id FROM tasks task WHERE {_DELETED_LONG_AGO} AND title <> '' AND {_NEEDED}
             LIMIT :batch FOR UPDATE SKIP LOCKED
         ) AND NOT EXISTS (SELECT FROM erasures WHERE erased_at IS NULL)
     """),
     _deleting(
         f"""
-        SELECT id FROM projects WHERE {_OVERDUE}
+        SELECT id FROM projects WHERE {_DELETED_LONG_AGO}
         AND NOT EXISTS (SELECT FROM tasks WHERE project_id = projects.id)
         AND NOT EXISTS (SELECT FROM conversations WHERE project_id = projects.id)
         """,
@@ -72,7 +72,7 @@ _STEPS = (
 
 async def remove_old(sessions: Sessions, days: int) -> None:
     """Remove what has been deleted, or asked, `days` ago; nothing where another is at it."""
-    for step in _STEPS:
+    for step in _RETENTION_STEPS:
         while await _remove(sessions, step, days):
             pass
 

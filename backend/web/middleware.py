@@ -214,13 +214,13 @@ class PlainStartFailure:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_plainly(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
-                message["message"] = _reason(sys.exception()) or message["message"]
+                message["message"] = _start_failure_reason(sys.exception()) or message["message"]
             await send(message)
 
         await self.app(scope, receive, send_plainly if scope["type"] == "lifespan" else send)
 
 
-def _reason(error: BaseException | None) -> str | None:
+def _start_failure_reason(error: BaseException | None) -> str | None:
     match error:
         case StartFailure():
             return str(error)

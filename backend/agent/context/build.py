@@ -110,10 +110,10 @@ def _shorten(item: Any, budget: Budget, divisor: int) -> Any:
     output = item.get("output")
     if not isinstance(output, str) or at_most(output) <= limit:
         return item
-    return item | {"output": shown(_read(output), limit, budget.tokenizer.count)}
+    return item | {"output": shown(_read_output(output), limit, budget.tokenizer.count)}
 
 
-def _read(output: str) -> Any:
+def _read_output(output: str) -> Any:
     try:
         return json.loads(output)
     except (ValueError, RecursionError):

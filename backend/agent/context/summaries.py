@@ -39,13 +39,13 @@ async def summary_by_model(
 
     Of more turns than fit into half of its budget the oldest are left out.
     """
-    told = [_told(turn) for turn in turns]
+    told = [_turn_to_sum_up(turn) for turn in turns]
     sizes = [budget.tokenizer.count(json.dumps(each, ensure_ascii=False)) for each in told]
     while sum(sizes) > budget.tokens // 2:
         del sizes[0], told[0]
     given = {"notes": before or "", "turns": told}
     written = (await write(model, _INSTRUCTIONS, given) or "").strip()
-    return _bounded(written) or None
+    return _bounded_summary(written) or None
 
 
 def digest(before: str | None, turns: Sequence[PastTurn]) -> str:
@@ -64,7 +64,7 @@ def with_undone(before: str, message: StoredMessage) -> str:
 def _lines(lines: list[str]) -> str:
     while len(lines) > 1 and sum(map(len, lines)) + len(lines) > LENGTH:
         del lines[0]
-    return _bounded("\n".join(lines))
+    return _bounded_summary("\n".join(lines))
 
 
 def _line(turn: PastTurn) -> str:
@@ -74,7 +74,7 @@ def _line(turn: PastTurn) -> str:
     return _cut(f"{line}. Done: {done}" if done else line, LENGTH // 4)
 
 
-def _told(turn: PastTurn) -> dict[str, Any]:
+def _turn_to_sum_up(turn: PastTurn) -> dict[str, Any]:
     asked, *rest = turn.messages
     return {
         "person": _cut(asked.content, _READ),
@@ -92,7 +92,7 @@ def _done(message: StoredMessage) -> list[str]:
     return [*done, undone_word(message)] if done and message.undone_at else done
 
 
-def _bounded(text: str) -> str:
+def _bounded_summary(text: str) -> str:
     return _cut(text, LENGTH)
 
 

@@ -31,10 +31,12 @@ def compact(tool: str, result: Any) -> Any:
     tasks = result.get("tasks") if tool == "list_tasks" and isinstance(result, dict) else None
     if not isinstance(tasks, list):
         return result
-    return result | {"tasks": [_told(task) if isinstance(task, dict) else task for task in tasks]}
+    return result | {
+        "tasks": [_task_in_short(task) if isinstance(task, dict) else task for task in tasks]
+    }
 
 
-def _told(task: dict[str, Any]) -> dict[str, Any]:
+def _task_in_short(task: dict[str, Any]) -> dict[str, Any]:
     told = {key: value for key, value in task.items() if value != _USUAL.get(key, ...)}
     if isinstance(made := told.get("created_at"), str):
         told["created_at"] = _SECONDS.sub("Z", made)

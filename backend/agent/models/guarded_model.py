@@ -66,7 +66,7 @@ class GuardedModel(Model):
             self._asked_again = True
             items = [{"role": "user", "content": input}] if isinstance(input, str) else input
             response = await ask([*items, {"role": "user", "content": _NOT_A_CALL}])
-        calls = _calls(response.output)
+        calls = _calls_of_output(response.output)
         if self._must_answer or _is_call_in_words(response.output, names):
             response.output = self._words(response.output, names)
         else:
@@ -89,7 +89,7 @@ class GuardedModel(Model):
         self, output: list[TResponseOutputItem], names: list[str]
     ) -> list[TResponseOutputItem]:
         """What of an answer is words; where that is nothing, what the record says."""
-        text = _text(output)
+        text = _text_of_output(output)
         if not shows_something(text) or is_only_a_call(text, names):
             text = from_the_record(self._turn.calls)
         part = ResponseOutputText(type="output_text", text=text, annotations=[])
@@ -104,11 +104,11 @@ class GuardedModel(Model):
         ]
 
 
-def _calls(output: list[TResponseOutputItem]) -> list[ResponseFunctionToolCall]:
+def _calls_of_output(output: list[TResponseOutputItem]) -> list[ResponseFunctionToolCall]:
     return [item for item in output if isinstance(item, ResponseFunctionToolCall)]
 
 
-def _text(output: list[TResponseOutputItem]) -> str:
+def _text_of_output(output: list[TResponseOutputItem]) -> str:
     parts = (
         part for item in output if isinstance(item, ResponseOutputMessage) for part in item.content
     )
@@ -116,7 +116,7 @@ def _text(output: list[TResponseOutputItem]) -> str:
 
 
 def _is_call_in_words(output: list[TResponseOutputItem], names: list[str]) -> bool:
-    return not _calls(output) and is_only_a_call(_text(output), names)
+    return not _calls_of_output(output) and is_only_a_call(_text_of_output(output), names)
 
 
 def _plain(arguments: str) -> str:

@@ -99,7 +99,7 @@ class OfflineModel(Model):
 
     def _output(self, given: _Items, tools: list[Tool]) -> list[TResponseOutputItem]:
         items: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else given
-        step = _next_step(_read(items), self._today(items), _ability(tools))
+        step = _next_step(_read_turns(items), self._today(items), _ability(tools))
         if not isinstance(step, str):
             return [
                 wire.ResponseFunctionToolCall(
@@ -139,7 +139,7 @@ def _ability(tools: list[Tool]) -> Ability:
     )
 
 
-def _read(items: list[Any]) -> list[_Turn]:
+def _read_turns(items: list[Any]) -> list[_Turn]:
     """The turns, oldest first; what the app puts in between is none."""
     turns, asked = [_Turn("", [])], dict[str, Any]()
     for item in items:
@@ -150,12 +150,12 @@ def _read(items: list[Any]) -> list[_Turn]:
                 asked[call_id] = item
             case {"type": "function_call_output", "call_id": call_id, "output": output}:
                 call = asked.get(call_id, {})
-                args = _object(call.get("arguments"))
-                turns[-1].calls.append(Call(str(call.get("name")), args, _object(output)))
+                args = _object_in_text(call.get("arguments"))
+                turns[-1].calls.append(Call(str(call.get("name")), args, _object_in_text(output)))
     return turns
 
 
-def _object(text: Any) -> dict[str, Any]:
+def _object_in_text(text: Any) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (TypeError, ValueError, RecursionError):

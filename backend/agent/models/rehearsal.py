@@ -64,7 +64,7 @@ def rehearse(api: Api) -> None:
 
 
 async def _rehearse(api: Api) -> None:
-    network = httpx2.AsyncClient(transport=httpx2.MockTransport(_answer))
+    network = httpx2.AsyncClient(transport=httpx2.MockTransport(_rehearsed_answer))
     async with AsyncOpenAI(api_key="none", base_url="http://nowhere", http_client=network) as asked:
         if api == "responses":
             await asked.responses.create(model="rehearsed", input="Well?")
@@ -78,7 +78,7 @@ async def _rehearse(api: Api) -> None:
             pass
 
 
-def _answer(request: httpx2.Request) -> httpx2.Response:
+def _rehearsed_answer(request: httpx2.Request) -> httpx2.Response:
     kind = request.url.path.rpartition("/")[2]
     if not json.loads(request.content).get("stream"):
         return httpx2.Response(200, json=_ANSWERS[kind])

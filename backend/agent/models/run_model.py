@@ -92,17 +92,17 @@ def as_provider_error(error: Exception) -> ProviderError:
             return ProviderError("connection")
         case APIStatusError(status_code=status):
             words = f"{error.message} {error.body}"  # some have it in places of their own
-            reason = _reason(status, {error.code, error.type}, words)
+            reason = _provider_reason(status, {error.code, error.type}, words)
             return ProviderError(reason, _retry_after(error) if reason in _BUSY else None)
         case Failed(status=status, error=told):
             names = {str(told.get(name)) for name in ("code", "type")}
-            return ProviderError(_reason(status, names, str(told.get("message") or "")))
+            return ProviderError(_provider_reason(status, names, str(told.get("message") or "")))
         case BrokenOff(began=True):
             return ProviderError("connection")
     return ProviderError("bad_answer")
 
 
-def _reason(status: int, names: Collection[str | None], message: str) -> str:
+def _provider_reason(status: int, names: Collection[str | None], message: str) -> str:
     """By the status, by the error's code and type, and where they say nothing by its words."""
     if status in (400, 413) and _too_long(status, names, message):
         return TOO_LONG
@@ -136,7 +136,7 @@ def _retry_after(error: APIStatusError) -> int | None:
     return math.ceil(seconds) if 0 <= seconds <= _DAY_SECONDS else None
 
 
-def _count(usage: Usage | ResponseUsage | None, spending: Spending) -> None:
+def _count_tokens(usage: Usage | ResponseUsage | None, spending: Spending) -> None:
     if usage is not None:
         spending.add(
             input_tokens=usage.input_tokens,
@@ -233,7 +233,7 @@ class RunModel(Model):
         return settings.resolve(ModelSettings(extra_args={"run": self._run}))
 
     def _take(self, output: list[ResponseOutputItem], usage: Usage | ResponseUsage | None) -> None:
-        _count(usage, self._spending)
+        _count_tokens(usage, self._spending)
         for item in output:
             if isinstance(item, ResponseFunctionToolCall):
                 self._mend(item)

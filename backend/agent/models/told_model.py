@@ -47,7 +47,9 @@ class ToldModel(Model):
         if whole is None:
             raise ProviderError("bad_answer")
         output = whole.output or items
-        texts = [_text(item) for item in output if isinstance(item, ResponseOutputMessage)]
+        texts = [
+            _text_of_message(item) for item in output if isinstance(item, ResponseOutputMessage)
+        ]
         # a call in words is never shown: the model is asked again
         telling.settle([] if is_only_a_call("".join(texts), telling.names) else texts)
         return ModelResponse(output, usage=_usage(whole), response_id=whole.id)
@@ -56,7 +58,7 @@ class ToldModel(Model):
         return self._model.stream_response(*args, **kwargs)
 
 
-def _text(message: ResponseOutputMessage) -> str:
+def _text_of_message(message: ResponseOutputMessage) -> str:
     return ItemHelpers.extract_text(message) or ""
 
 

@@ -70,22 +70,24 @@ def written_calls(text: str, tools: frozenset[str]) -> WrittenCalls:
     for block in _BLOCK.finditer(text):
         if end is None or text[end : block.start()].strip():
             first, calls = block.start(), []
-        calls += [read_call(call, tools) for call in _calls(block)]
+        calls += [read_call(call, tools) for call in _calls_of_block(block)]
         end = block.end()
     if first is None or text[end:].strip():
         return WrittenCalls(text, [])
     return WrittenCalls(text[:first].rstrip(), calls)
 
 
-def _calls(block: re.Match[str]) -> Iterator[dict[str, Any]]:
+def _calls_of_block(block: re.Match[str]) -> Iterator[dict[str, Any]]:
     found = block.groupdict()
     if name := found["named"] or found["harmony"]:
-        yield _call(name, found["body"] or found["message"] or "")
+        yield _tagged_call(name, found["body"] or found["message"] or "")
     elif found["kimi"] is not None:
-        yield from (_call(each["name"], each["given"]) for each in _KIMI.finditer(found["kimi"]))
+        yield from (
+            _tagged_call(each["name"], each["given"]) for each in _KIMI.finditer(found["kimi"])
+        )
     elif found["deepseek"] is not None:
         for each in _DEEPSEEK.finditer(found["deepseek"]):
-            yield _call(each["name"], each["given"])
+            yield _tagged_call(each["name"], each["given"])
     else:
         given = (found[each] for each in ("tagged", "mistral", "llama", "fenced"))
         yield from _calls_in(next(each for each in given if each is not None))
@@ -94,14 +96,14 @@ def _calls(block: re.Match[str]) -> Iterator[dict[str, Any]]:
 def _calls_in(text: str) -> Iterator[dict[str, Any]]:
     """The calls of a block that is JSON, or tags, or a name and then either."""
     if invoked := list(_INVOKE.finditer(text)):
-        yield from (_call(each["name"], each["body"]) for each in invoked)
+        yield from (_tagged_call(each["name"], each["body"]) for each in invoked)
     elif named := _WITH_ARGUMENTS.match(text.strip()):
-        yield _call(named["name"], named["given"])
+        yield _tagged_call(named["name"], named["given"])
     elif parsed := _parsed(text):
         yield from parsed
     else:
         name, _, rest = text.strip().partition("\n")
-        yield _call(name if re.fullmatch(r"[\w.:-]+", name.strip()) else "", rest or text)
+        yield _tagged_call(name if re.fullmatch(r"[\w.:-]+", name.strip()) else "", rest or text)
 
 
 def _parsed(text: str) -> list[dict[str, Any]]:
@@ -118,7 +120,7 @@ def _parsed(text: str) -> list[dict[str, Any]]:
     return calls if all(isinstance(call, dict) for call in calls) else []
 
 
-def _call(name: str, body: str) -> dict[str, Any]:
+def _tagged_call(name: str, body: str) -> dict[str, Any]:
     """A call whose arguments stand in tags of their own, or as JSON."""
     given: dict[str, Any] = {}
     for each in _PARAMETER.finditer(body):

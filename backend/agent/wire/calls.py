@@ -53,7 +53,7 @@ def mend_name(given: object, tools: frozenset[str]) -> str:
 def mend_arguments(given: object) -> str:
     """The text of one JSON object, where there is one to be read; else what was sent."""
     try:
-        value = _object(given, _DEEP)
+        value = _arguments_object(given, _DEEP)
         if value is not None:
             return json.dumps(without_unstorable(value), ensure_ascii=False, allow_nan=False)
         return json.dumps(given) if not isinstance(given, str) else strip_unstorable(given)
@@ -63,7 +63,7 @@ def mend_arguments(given: object) -> str:
         return strip_unstorable(given) if isinstance(given, str) else "null"
 
 
-def _object(given: object, deep: int) -> dict[str, Any] | None:
+def _arguments_object(given: object, deep: int) -> dict[str, Any] | None:
     match given:
         case None | "" | []:
             return {}
@@ -85,7 +85,7 @@ def _object_in(text: str, deep: int) -> dict[str, Any] | None:
             value = read(text)
         except (ValueError, TypeError, SyntaxError, MemoryError):
             continue
-        return _object(value, deep)
+        return _arguments_object(value, deep)
     return None
 
 

@@ -33,7 +33,7 @@ def mend_completion(body: object, exchange: Exchange) -> object:
     choices = _choices(body)
     if not choices:
         return body
-    reason = _reason(choices)
+    reason = _finish_reason(choices)
     message = _merged(choices, exchange)
     ended = "tool_calls" if message["tool_calls"] else reason if reason in _FINISHED else "stop"
     return {
@@ -55,7 +55,7 @@ def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
 
 
-def _reason(choices: list[dict[str, Any]]) -> str | None:
+def _finish_reason(choices: list[dict[str, Any]]) -> str | None:
     """Why it ended, by the first that says so; one that was broken off decides for all."""
     for choice in choices:
         raise_bad_end(choice.get("finish_reason"), choice.get("error"))
@@ -63,7 +63,7 @@ def _reason(choices: list[dict[str, Any]]) -> str | None:
     return next((reason for reason in given if isinstance(reason, str) and reason), None)
 
 
-def _message(choice: dict[str, Any]) -> dict[str, Any]:
+def _message_of_choice(choice: dict[str, Any]) -> dict[str, Any]:
     for name in ("message", "delta"):
         if isinstance(choice.get(name), dict):
             given: dict[str, Any] = choice[name]
@@ -73,7 +73,7 @@ def _message(choice: dict[str, Any]) -> dict[str, Any]:
 
 def _merged(choices: list[dict[str, Any]], exchange: Exchange) -> dict[str, Any]:
     """One message of all choices: some gateways put the text into one, the calls into others."""
-    messages = [_message(choice) for choice in choices]
+    messages = [_message_of_choice(choice) for choice in choices]
     texts = (without_thinking(strip_unstorable(text_of(each.get("content")))) for each in messages)
     text = next(filter(str.strip, texts), "")
     refusals = (each["refusal"] for each in messages if isinstance(each.get("refusal"), str))
@@ -88,7 +88,7 @@ def _merged(choices: list[dict[str, Any]], exchange: Exchange) -> dict[str, Any]
         "role": "assistant",
         "content": text or None,
         "refusal": next(refusals, None) or None,
-        "tool_calls": list(_calls(read, wanted, exchange)),
+        "tool_calls": list(_calls_on_the_wire(read, wanted, exchange)),
     }
 
 
@@ -105,7 +105,7 @@ def _given_calls(message: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Reas
         yield call, {**(wanted if number == 0 else {}), **_kept(call, _OF_A_CALL)}
 
 
-def _calls(
+def _calls_on_the_wire(
     read: list[tuple[str, str, dict[str, Any]]], wanted: list[Reasoning], exchange: Exchange
 ) -> Iterator[dict[str, Any]]:
     for number, (name, arguments, call) in enumerate(read):

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-_WORDS = re.compile(
+_FAILURE_WORDS = re.compile(
     r"error|fail|sensitive|abort|cancel|network|insufficient|exceeded|malformed|overload"
     r"|unavailable|time.?out|queued|in_progress|incomplete",
     re.IGNORECASE,
@@ -11,7 +11,7 @@ _WORDS = re.compile(
 _FILTERED = re.compile("content_filter|safety|refusal", re.IGNORECASE)
 _TOO_LONG = re.compile(r"context|window|prompt", re.IGNORECASE)
 """Of reasons to end in which something was exceeded."""
-_STATUS = (
+_STATUS_BY_WORD = (
     (re.compile(r"invalid.?api.?key|authenticat|unauthori", re.IGNORECASE), 401),
     (re.compile(r"insufficient.?(quota|balance|credit|funds)|billing", re.IGNORECASE), 402),
     (re.compile(r"permission|forbidden", re.IGNORECASE), 403),
@@ -82,7 +82,7 @@ def raise_bad_end(reason: object, error: object = None) -> None:
     if error:
         raise failed(error)
     words = reason if isinstance(reason, str) else ""
-    if not _WORDS.search(words) or _FILTERED.search(words):
+    if not _FAILURE_WORDS.search(words) or _FILTERED.search(words):
         return
     if "exceeded" in words and _TOO_LONG.search(words):
         raise Failed(400, {"code": "context_length_exceeded", "message": words})
@@ -98,4 +98,4 @@ def _number(value: object) -> int | None:
 
 
 def _status_of(words: str) -> int | None:
-    return next((status for form, status in _STATUS if form.search(words)), None)
+    return next((status for form, status in _STATUS_BY_WORD if form.search(words)), None)

@@ -60,7 +60,7 @@ def _mended(response: httpx2.Response, chat: bool, exchange: Exchange) -> httpx2
     try:
         body = (mend_completion if chat else mend_response)(body, exchange)
     except Failed as failure:
-        return _failure(response, failure)
+        return _failure_within(response, failure)
     return _remade(response, content=_dumped(body))
 
 
@@ -72,12 +72,12 @@ async def _as_stream(response: httpx2.Response, events: Events) -> httpx2.Respon
     except (ValueError, RecursionError):
         return response
     except Failed as failure:
-        return _failure(response, failure)
+        return _failure_within(response, failure)
     content = b"".join([*map(_framed, whole), b"data: [DONE]\n\n"])
     return _remade(response, content=content, headers={"content-type": "text/event-stream"})
 
 
-def _failure(response: httpx2.Response, failure: Failed) -> httpx2.Response:
+def _failure_within(response: httpx2.Response, failure: Failed) -> httpx2.Response:
     """The answer with the status that it should have had."""
     content = _dumped({"error": failure.error})
     advice = {} if failure.again else {"x-should-retry": "false"}
@@ -122,7 +122,7 @@ class _Mended(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._response.headers["content-type"] = "text/event-stream"  # whatever it is called
-        async with aclosing(_read(self._response)) as source:
+        async with aclosing(_read_events(self._response)) as source:
             marked = False
             async for event in source:
                 for mended in self._events.add(event) if event else ():
@@ -140,7 +140,7 @@ class _Mended(httpx2.AsyncByteStream):
         await self._response.aclose()
 
 
-async def _read(response: httpx2.Response) -> AsyncGenerator[Event | None]:
+async def _read_events(response: httpx2.Response) -> AsyncGenerator[Event | None]:
     """The events of a stream, and None for the mark of its end; what is no object is left out."""
     async for sent in httpx2.EventSource(response):
         if sent.data.strip() == "[DONE]":

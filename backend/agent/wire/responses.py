@@ -57,14 +57,14 @@ def mend_item(item: object, exchange: Exchange) -> Iterator[dict[str, Any]]:
         return
     match item.get("type"):
         case "function_call" | "tool_call" | "function":
-            yield _call(item, exchange)
+            yield _function_call(item, exchange)
         case "reasoning" if isinstance(item.get("id"), str):
             yield _reasoning(item)
         case "message" | None if item.get("content") is not None:
-            yield from _message(item, exchange)
+            yield from _message_items(item, exchange)
 
 
-def _call(item: dict[str, Any], exchange: Exchange) -> dict[str, Any]:
+def _function_call(item: dict[str, Any], exchange: Exchange) -> dict[str, Any]:
     name, arguments = read_call(item, exchange.tools)
     return {
         "type": "function_call",
@@ -76,7 +76,7 @@ def _call(item: dict[str, Any], exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _message(item: dict[str, Any], exchange: Exchange) -> Iterator[dict[str, Any]]:
+def _message_items(item: dict[str, Any], exchange: Exchange) -> Iterator[dict[str, Any]]:
     content = item.get("content")
     parts = content if isinstance(content, list) else []
     refusals = [part["refusal"] for part in parts if _is_refusal(part)]
@@ -95,7 +95,7 @@ def _message(item: dict[str, Any], exchange: Exchange) -> Iterator[dict[str, Any
             "content": said,
         }
     for name, arguments in written:
-        yield _call({"name": name, "arguments": arguments}, exchange)
+        yield _function_call({"name": name, "arguments": arguments}, exchange)
 
 
 def _is_refusal(part: object) -> bool:

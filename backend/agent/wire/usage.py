@@ -18,7 +18,9 @@ def count(value: object) -> int | None:
 
 def mend_chat_usage(usage: object) -> dict[str, Any] | None:
     """The usage of a chat completion; None where it does not say what went in and came out."""
-    counted = _counted(usage, "prompt", "completion", ("prompt_cache_hit_tokens", "cached_tokens"))
+    counted = _counted_tokens(
+        usage, "prompt", "completion", ("prompt_cache_hit_tokens", "cached_tokens")
+    )
     if counted is None:
         return None
     given, cached, made, thought = counted
@@ -33,7 +35,7 @@ def mend_chat_usage(usage: object) -> dict[str, Any] | None:
 
 def mend_responses_usage(usage: object) -> dict[str, Any] | None:
     """The usage of a response of the Responses API, as above."""
-    counted = _counted(usage, "input", "output", ("cached_tokens",))
+    counted = _counted_tokens(usage, "input", "output", ("cached_tokens",))
     if counted is None:
         return None
     given, cached, made, thought = counted
@@ -46,7 +48,7 @@ def mend_responses_usage(usage: object) -> dict[str, Any] | None:
     }
 
 
-def _counted(
+def _counted_tokens(
     usage: object, asked: str, answered: str, flat: tuple[str, ...]
 ) -> tuple[int, int, int, int] | None:
     """Tokens in, those of them from a cache, tokens out, and those of them for reasoning."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from backend.models import DESCRIPTION_MAX, STEPS_MAX, TAG_MAX
-from backend.schemas.fields import DueDate, Title, UtcDatetime
+from backend.schemas.fields import DueDate, Title
 from backend.tasks.fields import TaskCreate
 
 FAULTS_MAX = 100
@@ -21,7 +21,6 @@ CUT = "…"
 
 _TITLE: TypeAdapter[str] = TypeAdapter(Title)
 _DUE: TypeAdapter[date | None] = TypeAdapter(DueDate)
-_INSTANT: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +175,7 @@ def instant_of(value: object, zone: tzinfo) -> datetime | None:
     return datetime(due.year, due.month, due.day, 12, tzinfo=UTC)
 
 
-_OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
+_OFFSET_AT_END = re.compile(r"(Z|[+-]\d\d:?\d\d)$", re.IGNORECASE)
 
 
 def due_of(value: object, zone: tzinfo) -> date | None:
@@ -191,7 +190,7 @@ def due_of(value: object, zone: tzinfo) -> date | None:
         due = _DUE.validate_python(value)
     except ValidationError as error:
         raise ValueError(reason_of(error)) from None
-    if isinstance(due, datetime) and value and not _OFFSET.search(value.strip()):
+    if isinstance(due, datetime) and value and not _OFFSET_AT_END.search(value.strip()):
         try:
             return due.replace(tzinfo=zone).astimezone(UTC)
         except OverflowError:

@@ -73,7 +73,7 @@ def read_csv(text: str, reading: Reading) -> None:
                 reading.leave_out(line, f"column {name[:50]!r}")
         draft = _draft(line, values, reading)
         draft.completed = _yes(values["completed"], line, reading)
-        draft.tags = _tags(values["tags"])
+        draft.tags = _tags_of_cell(values["tags"])
         for title, done in _steps(values["steps"]):
             reading.step(draft, line, title, done)
         reading.add(draft)
@@ -86,7 +86,7 @@ def _yes(cell: str, line: int, reading: Reading) -> bool:
     return word in _TRUE
 
 
-def _tags(cell: str) -> list[str]:
+def _tags_of_cell(cell: str) -> list[str]:
     if cell.startswith("["):
         listed = _json(cell)
         if isinstance(listed, list) and all(isinstance(tag, str) for tag in listed):
@@ -128,7 +128,7 @@ def read_json(text: str, reading: Reading) -> None:
     tasks = whole.get("tasks") if isinstance(whole, dict) else whole
     if not isinstance(tasks, list):
         raise Unreadable("it has no list of tasks")
-    named = _projects(whole)
+    named = _projects_by_id(whole)
     for number, each in enumerate(tasks, 1):
         if not isinstance(each, dict):
             reading.fault(number, "task", "must be an object")
@@ -146,7 +146,7 @@ def read_json(text: str, reading: Reading) -> None:
         reading.add(draft)
 
 
-def _projects(whole: object) -> Mapping[object, str]:
+def _projects_by_id(whole: object) -> Mapping[object, str]:
     listed = whole.get("projects") if isinstance(whole, dict) else None
     return {
         each["id"]: each["name"]

@@ -43,7 +43,7 @@ _ADD = text("""
 
 async def missing_projects(session: Session, user_id: str, names: Sequence[str]) -> list[str]:
     """Those of `names` under which the person has no project."""
-    known = await _projects(session, user_id, names)
+    known = await _projects_by_name(session, user_id, names)
     return [name for name in names if name not in known]
 
 
@@ -63,7 +63,7 @@ async def add_drafts(session: Session, user_id: str, drafts: Sequence[Draft]) ->
         ValidationFailed: the person would have too many projects.
     """
     names = project_names(drafts)
-    known = await _projects(session, user_id, names)
+    known = await _projects_by_name(session, user_id, names)
     for name in names:
         if name not in known:
             known[name] = (await add_project(session, user_id, name)).id
@@ -77,7 +77,7 @@ def project_names(drafts: Sequence[Draft]) -> list[str]:
     return list(dict.fromkeys(draft.project for draft in drafts if draft.project))
 
 
-async def _projects(session: Session, user_id: str, names: Sequence[str]) -> dict[str, int]:
+async def _projects_by_name(session: Session, user_id: str, names: Sequence[str]) -> dict[str, int]:
     """By name; of several the oldest."""
     rows = await session.execute(_PROJECTS, {"owner": user_id, "names": list(names)})
     return {row.name: row.id for row in rows}

@@ -49,7 +49,7 @@ def rows_of(text: str, *named: str) -> Iterator[Row]:
     """
     columns: list[str] = []
     number = 0
-    for number, (line, cells) in enumerate(_read(text, _separator(text, named)), 1):
+    for number, (line, cells) in enumerate(_read_rows(text, _separator(text, named)), 1):
         if number > LINES_MAX:
             raise Unreadable(f"line {line}: a file has at most {LINES_MAX} lines")
         if not columns:
@@ -75,7 +75,7 @@ def _separator(text: str, named: tuple[str, ...]) -> str:
     return ","
 
 
-def _read(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _read_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     while True:
         try:

@@ -11,15 +11,15 @@ from backend.tasks.transfer.drafts import Draft, Reading, due_of
 from backend.tasks.transfer.tables import rows_of
 from backend.time_zones import zone_of
 
-_PRIORITY = {"0": "medium", "": "medium", "1": "low", "3": "medium", "5": "high"}
-_STATUS = {"0": False, "": False, "1": True, "2": True, "-1": True}
+_PRIORITY_OF_TICKTICK = {"0": "medium", "": "medium", "1": "low", "3": "medium", "5": "high"}
+_STATUS_OF_TICKTICK = {"0": False, "": False, "1": True, "2": True, "-1": True}
 _ITEM = re.compile(r"^\s*([▫▪☐☑□■])\s*(.*)$")
-_DONE = "▪☑■"
+_DONE_MARKS = "▪☑■"
 _LOST = {"folder name": "the folder of a list", "reminder": "reminders"}
 _YES = ("true", "y", "yes", "1")
-_OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
+_OFFSET_OF_TICKTICK = re.compile(r"([+-]\d\d)(\d\d)$")
 _INBOX = "inbox"
-_PLAIN = {
+_PLAIN_RULES = {
     "DAILY": ((), "daily"),
     "WEEKLY": (("BYDAY",), "weekly"),
     "MONTHLY": (("BYMONTHDAY",), "monthly"),
@@ -66,12 +66,12 @@ def _task(line: int, cells: dict[str, str], reading: Reading) -> Draft:
         draft.project = cell("list name") or None
     reading.tag(draft, cell("column name"))
     _content(draft, cells, reading)
-    if cell("priority") not in _PRIORITY:
+    if cell("priority") not in _PRIORITY_OF_TICKTICK:
         reading.fault(line, "Priority", "must be 0, 1, 3 or 5")
-    if cell("status") not in _STATUS:
+    if cell("status") not in _STATUS_OF_TICKTICK:
         reading.fault(line, "Status", "must be 0, 1, 2 or -1")
-    draft.priority = _PRIORITY.get(cell("priority"), "medium")
-    draft.completed = _STATUS.get(cell("status"), False)
+    draft.priority = _PRIORITY_OF_TICKTICK.get(cell("priority"), "medium")
+    draft.completed = _STATUS_OF_TICKTICK.get(cell("status"), False)
     draft.completed_at = _iso(cell("completed time")) if draft.completed else None
     draft.created_at = _iso(cell("created time"))
     for name, what in _LOST.items():
@@ -82,7 +82,7 @@ def _task(line: int, cells: dict[str, str], reading: Reading) -> Draft:
     if cell("status") == "-1":
         reading.leave_out(line, "that it was given up, not done")
     _dates(draft, cells, reading)
-    _repeat(draft, cell("repeat"), reading)
+    _repeat_by_rule(draft, cell("repeat"), reading)
     return draft
 
 
@@ -94,7 +94,7 @@ def _content(draft: Draft, cells: dict[str, str], reading: Reading) -> None:
         items = [found for found in map(_ITEM.match, rest) if found]
         for sign, title in (item.groups() for item in items):
             if title.strip():
-                reading.step(draft, draft.line, title, sign in _DONE)
+                reading.step(draft, draft.line, title, sign in _DONE_MARKS)
         rest = [each for each in rest if not _ITEM.match(each)]
     reading.describe(draft, "\n".join(rest).strip())
 
@@ -119,16 +119,16 @@ def _dates(draft: Draft, cells: dict[str, str], reading: Reading) -> None:
 
 def _iso(said: str) -> str:
     """With a colon in the offset, without which not every reader takes it."""
-    return _OFFSET.sub(r"\1:\2", said)
+    return _OFFSET_OF_TICKTICK.sub(r"\1:\2", said)
 
 
-def _repeat(draft: Draft, rule: str, reading: Reading) -> None:
+def _repeat_by_rule(draft: Draft, rule: str, reading: Reading) -> None:
     if not rule:
         return
     parts = dict(
         part.split("=", 1) for part in rule.upper().removeprefix("RRULE:").split(";") if "=" in part
     )
-    beside, pattern = _PLAIN.get(parts.pop("FREQ", ""), ((), None))
+    beside, pattern = _PLAIN_RULES.get(parts.pop("FREQ", ""), ((), None))
     parts.pop("WKST", None)
     parts = {name: value for name, value in parts.items() if not name.startswith("TT_")}
     plain = parts.pop("INTERVAL", "1") == "1" and set(parts) <= set(beside)

@@ -8,6 +8,7 @@ another task is a step of it; a section's name is a tag; a comment is part of th
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+from backend.tasks.dates import WEEKDAYS
 from backend.tasks.transfer.drafts import Draft, Reading, due_of
 from backend.tasks.transfer.tables import rows_of
 from backend.time_zones import zone_of
@@ -15,7 +16,7 @@ from backend.time_zones import zone_of
 SAID_MAX = 60
 """Characters of a date that is understood."""
 
-_PRIORITY = {"1": "high", "2": "high", "3": "medium", "4": "medium", "": "medium"}
+_PRIORITY_OF_TODOIST = {"1": "high", "2": "high", "3": "medium", "4": "medium", "": "medium"}
 _LABEL = re.compile(r"(?:^|(?<=\s))@([^\s@]+)")
 _LOST = {
     "responsible": "who is responsible",
@@ -23,15 +24,14 @@ _LOST = {
     "deadline": "a deadline beside the date",
     "attachments": "attachments",
 }
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_EVERY = {
+_EVERY_OF_TODOIST = {
     **dict.fromkeys(("every day", "everyday", "daily", "every! day", "ev day"), "daily"),
     **dict.fromkeys(("every week", "weekly", "every! week", "ev week"), "weekly"),
     **dict.fromkeys(("every month", "monthly", "every! month", "ev month"), "monthly"),
-    **{f"every {day}": "weekly" for day in (*_DAYS, *(day[:3] for day in _DAYS))},
+    **{f"every {day}": "weekly" for day in (*WEEKDAYS, *(day[:3] for day in WEEKDAYS))},
 }
-_TIME = re.compile(r"^(.*?)[ ,]*(?:at |@ ?)?\b(\d{1,2})(?::(\d\d))?(?::\d\d)? ?([ap]m)?$")
-_WORDS = ("%b %d %Y", "%d %b %Y", "%B %d %Y", "%d %B %Y", "%d/%m/%Y", "%Y/%m/%d")
+_TIME_AT_END = re.compile(r"^(.*?)[ ,]*(?:at |@ ?)?\b(\d{1,2})(?::(\d\d))?(?::\d\d)? ?([ap]m)?$")
+_DATE_FORMS = ("%b %d %Y", "%d %b %Y", "%B %d %Y", "%d %B %Y", "%d/%m/%Y", "%Y/%m/%d")
 
 
 def read_todoist(text: str, reading: Reading, project: str | None = None) -> None:
@@ -70,9 +70,9 @@ def _task(line: int, cells: dict[str, str], content: str, reading: Reading) -> D
     draft.tags += [label.strip().lstrip("@") for label in re.split("[,;]", cells.get("labels", ""))]
     reading.describe(draft, (cells.get("description") or "").strip())
     priority = (cells.get("priority") or "").strip()
-    if priority not in _PRIORITY:
+    if priority not in _PRIORITY_OF_TODOIST:
         reading.fault(line, "PRIORITY", "must be 1, 2, 3 or 4")
-    draft.priority = _PRIORITY.get(priority, "medium")
+    draft.priority = _PRIORITY_OF_TODOIST.get(priority, "medium")
     for name, what in _LOST.items():
         if (cells.get(name) or "").strip() not in ("", "None"):
             reading.leave_out(line, what)
@@ -99,11 +99,11 @@ def _date(draft: Draft, said: str, zone: tzinfo, reading: Reading) -> bool:
     words = " ".join(said.lower().replace(",", " ").split())
     day, at = _split(words)
     for part, hour in ((words, None), (day, at)):
-        if part in _EVERY:
-            draft.recurrence = _EVERY[part]
-            draft.due = _on(_next(part, reading.today), hour, zone)
+        if part in _EVERY_OF_TODOIST:
+            draft.recurrence = _EVERY_OF_TODOIST[part]
+            draft.due = _on(_next_day_due(part, reading.today), hour, zone)
             return True
-        if found := _day(part):
+        if found := _todoist_day(part):
             draft.due = _on(found, hour, zone)
             return True
     try:
@@ -114,7 +114,7 @@ def _date(draft: Draft, said: str, zone: tzinfo, reading: Reading) -> bool:
 
 
 def _split(words: str) -> tuple[str, time | None]:
-    found = _TIME.match(words)
+    found = _TIME_AT_END.match(words)
     if not found:
         return words, None
     day, hour, minute, half = found.groups()
@@ -129,8 +129,8 @@ def _split(words: str) -> tuple[str, time | None]:
         return words, None
 
 
-def _day(words: str) -> date | None:
-    for form in ("%Y-%m-%d", *_WORDS):
+def _todoist_day(words: str) -> date | None:
+    for form in ("%Y-%m-%d", *_DATE_FORMS):
         try:
             return datetime.strptime(words, form).replace(tzinfo=UTC).date()
         except ValueError:
@@ -138,9 +138,9 @@ def _day(words: str) -> date | None:
     return None
 
 
-def _next(every: str, today: date) -> date:
+def _next_day_due(every: str, today: date) -> date:
     """The first day on which it is due, from today on."""
-    for number, name in enumerate(_DAYS):
+    for number, name in enumerate(WEEKDAYS):
         if every.removeprefix("every ") in (name, name[:3]):
             return today + timedelta(days=(number - today.weekday()) % 7)
     return today

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from itertools import chain
@@ -148,6 +149,33 @@ def test_only_config_reads_the_environment() -> None:
     others = [module for module in MODULES if floor(module) < floor("tests") and module != "config"]
 
     assert not [module for module in others if readers & set(names(MODULES[module]))]
+
+
+SHARED_AT_MOST = 2
+"""Modules in which a private name may stand: it is searched for."""
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """What a module has for itself, at its top."""
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+                yield name
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+
+
+def test_a_private_name_is_no_common_word() -> None:
+    service = [module for module in MODULES if floor(module) < floor("tests")]
+    found = Counter(
+        name
+        for module in service
+        if ".versions." not in module
+        for name in set(private_names(MODULES[module]))
+        if name.startswith("_") and name != "_"
+    )
+
+    assert not [name for name, count in found.items() if count > SHARED_AT_MOST]
 
 
 PYPROJECT = tomllib.loads(Path(CHECKOUT, "pyproject.toml").read_text())

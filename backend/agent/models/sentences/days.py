@@ -5,23 +5,24 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_WEEKDAY = "|".join(_WEEKDAYS)
-_NUMBERS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
+from backend.tasks.dates import WEEKDAYS
+
+_WEEKDAY = "|".join(WEEKDAYS)
+_NUMBER_WORDS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
-_DAY = (
+_DAY_SAID = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}|today|tonight|tomorrow|the day after tomorrow"
     rf"|(?:(?:next|this|coming) )?(?:{_WEEKDAY})|next week"
-    rf"|in (?:[0-9]{{1,3}}|{'|'.join(_NUMBERS)}) (?:days?|weeks?)"
+    rf"|in (?:[0-9]{{1,3}}|{'|'.join(_NUMBER_WORDS)}) (?:days?|weeks?)"
     rf"|{_MONTH} [0-9]{{1,2}}(?:st|nd|rd|th)?(?:,? [0-9]{{4}})?"
 )
 _HOUR = r"(?:at )?(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2}))? ?(?P<half>[ap])\.?m\b\.?"
 _CLOCK = r"at (?P<hour24>[0-9]{1,2}):(?P<minute24>[0-9]{2})|at (?P<word>noon|midnight)"
-_TIME = re.compile(rf"(?i)(?:^|,? ){_HOUR}|(?:^|,? )(?:{_CLOCK})(?= |$|,)")
+_TIME_SAID = re.compile(rf"(?i)(?:^|,? ){_HOUR}|(?:^|,? )(?:{_CLOCK})(?= |$|,)")
 _WHEN = re.compile(
-    rf"(?i)(?:^|,? )(?:(?:due )?(?:by|on|before|due|for|until) )?(?P<day>{_DAY})(?= |$|,)"
+    rf"(?i)(?:^|,? )(?:(?:due )?(?:by|on|before|due|for|until) )?(?P<day>{_DAY_SAID})(?= |$|,)"
 )
-_EVERY = re.compile(
+_EVERY_SO_OFTEN = re.compile(
     rf"(?i)(?:^|,? )(?:(?:every|each) (?:(?P<weekday>{_WEEKDAY})|(?P<unit>day|morning|evening|week"
     r"|month))|(?P<adverb>daily|weekly|monthly))(?= |$|,)"
 )
@@ -52,7 +53,7 @@ def split_when(text: str, today: Today) -> tuple[str, When]:
     text, repeats, first = _split_every(text, today.date)
     without_time, at = _split_time(text)
     found, day = _WHEN.search(without_time), None
-    if found and (day := _day(found["day"].lower(), today.date)):
+    if found and (day := _day_named(found["day"].lower(), today.date)):
         without_time = without_time[: found.start()] + without_time[found.end() :]
     day = day or first
     if day is None and at is None:
@@ -64,18 +65,18 @@ def split_when(text: str, today: Today) -> tuple[str, When]:
 
 
 def _split_every(text: str, today: date) -> tuple[str, str | None, date | None]:
-    found = _EVERY.search(text)
+    found = _EVERY_SO_OFTEN.search(text)
     if not found:
         return text, None, None
     rest = text[: found.start()] + text[found.end() :]
     if found["weekday"]:
-        return rest, "weekly", _next(found["weekday"].lower(), today)
+        return rest, "weekly", _next_weekday(found["weekday"].lower(), today)
     unit = (found["unit"] or found["adverb"]).lower()
     return rest, _PATTERN.get(unit, "monthly" if unit == "month" else unit), None
 
 
 def _split_time(text: str) -> tuple[str, time | None]:
-    found = _TIME.search(text)
+    found = _TIME_SAID.search(text)
     if not found:
         return text, None
     if found["word"]:
@@ -93,23 +94,23 @@ def _split_time(text: str) -> tuple[str, time | None]:
     return text[: found.start()] + text[found.end() :], at
 
 
-def _day(words: str, today: date) -> date | None:
+def _day_named(words: str, today: date) -> date | None:
     fixed = {"today": 0, "tonight": 0, "tomorrow": 1, "the day after tomorrow": 2, "next week": 7}
     if words in fixed:
         return today + timedelta(fixed[words])
     if counted := re.fullmatch(r"in (\w+) (day|week)s?", words):
-        number = _NUMBERS.get(counted[1]) or int(counted[1])
+        number = _NUMBER_WORDS.get(counted[1]) or int(counted[1])
         return today + timedelta(number * (7 if counted[2] == "week" else 1))
     which, _, weekday = words.rpartition(" ")
-    if weekday in _WEEKDAYS:
-        day = _next(weekday, today)
+    if weekday in WEEKDAYS:
+        day = _next_weekday(weekday, today)
         same_week = day.isocalendar()[:2] == today.isocalendar()[:2]
         return day + timedelta(7) if which == "next" and same_week else day
     return _calendar_day(re.sub("(?<=[0-9])[a-z]+|,", "", words), today)
 
 
-def _next(weekday: str, today: date) -> date:
-    return today + timedelta((_WEEKDAYS.index(weekday) - today.weekday()) % 7)
+def _next_weekday(weekday: str, today: date) -> date:
+    return today + timedelta((WEEKDAYS.index(weekday) - today.weekday()) % 7)
 
 
 def _calendar_day(words: str, today: date) -> date | None:

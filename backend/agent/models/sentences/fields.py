@@ -7,7 +7,7 @@ from backend.agent.models.sentences.days import Today, split_when
 from backend.agent.models.sentences.targets import STOPS, Request, capital, read_target
 
 _DATE = r"(?:due )?(?:dates?|deadline)"
-_FIELDS = {
+_FIELD_NAMES = {
     "date": "due_date",
     "deadline": "due_date",
     "description": "description",
@@ -21,7 +21,7 @@ _FIELDS = {
 }
 _FIELD = rf"(?P<field>{_DATE}|description|notes?|tags|priority|repeat|recurrence|steps|project)"
 _GONE = r"(?: any ?more| any longer)?"
-_EVERY = r"(?P<every>(?:every|each) .+|daily|weekly|monthly)"
+_EVERY_FIELD = r"(?P<every>(?:every|each) .+|daily|weekly|monthly)"
 _UPDATES = (
     r"(?:tag|label) (?P<target>.+?) (?:with|as) (?P<tags>.+)",
     r"(?:add|put) (?:the )?tags? (?P<tags>.+?) (?:to|on) (?P<target>.+)",
@@ -30,8 +30,8 @@ _UPDATES = (
     rf"(?:the )?(?P<target>.+?) (?:has|needs?) no (?P<field>{_DATE}|repeat|tags|steps)(?:ing)?"
     rf"{_GONE}(?:, .+)?",
     r"stop (?P<field>repeat)ing (?P<target>.+)",
-    rf"make (?P<target>.+?) repeat {_EVERY}",
-    rf"repeat (?P<target>.+?) {_EVERY}",
+    rf"make (?P<target>.+?) repeat {_EVERY_FIELD}",
+    rf"repeat (?P<target>.+?) {_EVERY_FIELD}",
     r"(?:move|put) (?P<target>.+?) (?:to|into|in) (?:the )?project (?P<project>.+)",
     r"(?:move|put) (?P<target>.+?) (?:to|into|in) the (?P<project>.+) project",
     r"take (?P<target>.+?) out of (?:its|the) (?P<field>project)",
@@ -52,7 +52,7 @@ _TAGGED = re.compile(r"(?i),? (?:and )?tag(?:ged)? (?:it )?(?:with |as )?(?P<tag
 _IN_PROJECT = re.compile(
     r"(?i) (?:to|in|into) (?:the )?(?:project (?P<project>[\w -]+)|(?P<project2>[\w-]+) project)$"
 )
-_STEPS = re.compile(r"(?i),? (?:with|in) (?:the )?steps:? (?P<steps>.+)$")
+_STEPS_SAID = re.compile(r"(?i),? (?:with|in) (?:the )?steps:? (?P<steps>.+)$")
 _APART = re.compile(r",? and |, ?| & ")
 
 
@@ -61,7 +61,7 @@ def read_fields(asked: str, today: Today) -> Request | None:
     for pattern in _UPDATES:
         if found := re.fullmatch(pattern, asked, re.IGNORECASE):
             target = read_target(found["target"])
-            args = _change(found.groupdict(), today)
+            args = _change_of_field(found.groupdict(), today)
             return Request("update_task", args, target) if target and args else None
     for pattern in _LISTS:
         if found := re.fullmatch(pattern, asked, re.IGNORECASE):
@@ -70,15 +70,15 @@ def read_fields(asked: str, today: Today) -> Request | None:
     return None
 
 
-def _change(parts: dict[str, str | None], today: Today) -> dict[str, Any] | None:
+def _change_of_field(parts: dict[str, str | None], today: Today) -> dict[str, Any] | None:
     match {name: value for name, value in parts.items() if value and name != "target"}:
         case {"tags": tags}:
-            return {"tags": [f"+{tag}" for tag in _tags(tags)]}
+            return {"tags": [f"+{tag}" for tag in _tags_said(tags)]}
         case {"untag": tags}:
-            return {"tags": [f"-{tag}" for tag in _tags(tags)]}
+            return {"tags": [f"-{tag}" for tag in _tags_said(tags)]}
         case {"field": field}:
             word = field.lower().split()[-1]
-            return {"clear": [_FIELDS.get(word) or _FIELDS[word.rstrip("s")]]}
+            return {"clear": [_FIELD_NAMES.get(word) or _FIELD_NAMES[word.rstrip("s")]]}
         case {"every": every}:
             rest, when = split_when(every, today)
             if rest.strip(STOPS) or when.repeats is None:
@@ -117,17 +117,17 @@ def _filters(parts: dict[str, str | None], today: Today) -> dict[str, Any] | Non
 def split_fields(phrase: str) -> tuple[str, dict[str, Any]]:
     """A new task without the words for its tags, its project and its steps, and what they say."""
     fields: dict[str, Any] = {}
-    if found := _STEPS.search(phrase):
+    if found := _STEPS_SAID.search(phrase):
         phrase, fields["steps"] = phrase[: found.start()], _parts(found["steps"])
     if found := _TAGGED.search(phrase):
-        phrase, fields["tags"] = phrase[: found.start()], _tags(found["tags"])
+        phrase, fields["tags"] = phrase[: found.start()], _tags_said(found["tags"])
     if found := _IN_PROJECT.search(phrase):
         named = found["project"] or found["project2"]
         phrase, fields["project"] = phrase[: found.start()], capital(named)
     return phrase, fields
 
 
-def _tags(text: str) -> list[str]:
+def _tags_said(text: str) -> list[str]:
     return [tag.strip(" \"'#").lower() for tag in _APART.split(text) if tag.strip(" \"'#")]
 
 

@@ -36,7 +36,7 @@ _POLITE = re.compile(
 )
 _MY_LIST = re.compile(r"(?i) (?:from|off|to|on|in) (?:my|the) (?:to-?do )?(?:list|tasks)$")
 _ASKED = r"(?:show|list|view|see|give me|tell me|what|which|how many|count|do i have|any)\b.*\b"
-_DONE = "(?:done|completed?|finished)"
+_DONE_WORD = "(?:done|completed?|finished)"
 _TASK = "(?:an? |another |the )?(?:new )?(?:task|to-?do|reminder)"
 _NEW = f"{_TASK}(?: called| named| to| for)?:?"
 _LEVEL = "(?:high|medium|normal|low)"
@@ -57,18 +57,18 @@ _LISTS = {
     rf"{_ASKED}due (?P<day>today|tomorrow|this week|next week)\b.*"
     r"|(?:what['’]?s|what is) (?:on|up)? ?(?:for )?(?P<for>today|tomorrow|this week)": "pending",
     rf"{_ASKED}(?:pending|open|left|not|to do(?! list)|need to)\b.*|pending(?: tasks)?": "pending",
-    rf"{_ASKED}{_DONE}\b.*|(?:completed|finished) tasks": "completed",
+    rf"{_ASKED}{_DONE_WORD}\b.*|(?:completed|finished) tasks": "completed",
     rf"{_ASKED}(?:tasks?|to-?dos?|list|do i have)\b.*|(?:my |all )*tasks|list": "all",
 }
 _CHANGES = {
     r"add (?:an? |another |the )?(?:note|comment) (?:to|on|for) "
     r"(?P<target>.+?)(?:: ?| saying )(?P<description>.+)": "update_task",
-    f"mark (?P<target>.+?)(?<! not)(?: as)? {_DONE}": "complete_task",
-    f"(?:set|change|update) (?P<target>.+?) (?:to|as) {_DONE}": "complete_task",
+    f"mark (?P<target>.+?)(?<! not)(?: as)? {_DONE_WORD}": "complete_task",
+    f"(?:set|change|update) (?P<target>.+?) (?:to|as) {_DONE_WORD}": "complete_task",
     r"(?:complete|finish|check off|tick off) (?P<target>.+)": "complete_task",
     r"(?:i did|(?:i |i have |i['’]ve |i am |i['’]m )?(?:just |already )?"
     r"(?:done|completed|finished)(?: with)?(?: \w+ing)?) (?P<target>.+)": "complete_task",
-    f"(?P<target>.+?)(?: is| are|['’]s)(?: now)? {_DONE}": "complete_task",
+    f"(?P<target>.+?)(?: is| are|['’]s)(?: now)? {_DONE_WORD}": "complete_task",
     r"(?:delete|remove|cancel|erase|get rid of) (?P<target>.+)": "delete_task",
     rf"(?:set|change|make|put) (?:the )?priority (?:of|for) (?P<target>.+?) (?:to )?"
     rf"(?P<priority>{_LEVEL})": "update_task",
@@ -92,7 +92,7 @@ _ADDITIONS = (
     r"(?P<task>(?:buy|call|phone|pay|send|email|mail|book|clean|wash|pick up|water|order|return"
     r"|renew|visit|fix|write|read|ask|schedule|feed|walk|bring|take) .+)",
 )
-_PRIORITY = re.compile(
+_PRIORITY_SAID = re.compile(
     rf"(?i),? (?:with |at |as |\()?(?P<level>{_LEVEL}|top)[- ]priority\)?"
     r"|,? \(?(?P<urgent>urgent)\)?$"
 )
@@ -144,7 +144,7 @@ def _one(sentence: str, today: Today) -> list[Understood] | None:
     for pattern, tool in _CHANGES.items():
         if found := re.fullmatch(pattern, asked, re.IGNORECASE):
             parts = {key: _MY_LIST.sub("", part) for key, part in found.groupdict().items()}
-            changed = _change(tool, parts, today)
+            changed = _change_asked(tool, parts, today)
             return None if changed is None else [changed]
     for pattern in _ADDITIONS:
         if found := re.fullmatch(pattern, asked, re.IGNORECASE):
@@ -188,7 +188,7 @@ def _addition(phrase: str, description: str, shared: dict[str, str | None]) -> R
 
 
 def _split_priority(phrase: str) -> tuple[str, str | None]:
-    found = _PRIORITY.search(phrase)
+    found = _PRIORITY_SAID.search(phrase)
     if not found:
         important = phrase.endswith((", urgent", ", important"))
         return (phrase.rpartition(",")[0], "high") if important else (phrase, None)
@@ -200,7 +200,7 @@ def _level(word: str) -> str:
     return {"top": "high", "normal": "medium"}.get(word.lower(), word.lower())
 
 
-def _change(tool: str, parts: dict[str, str], today: Today) -> Request | None:
+def _change_asked(tool: str, parts: dict[str, str], today: Today) -> Request | None:
     target = read_target(parts.pop("target"))
     if target is None or (isinstance(target, Every) and not {*parts} <= {"priority", "when"}):
         return None

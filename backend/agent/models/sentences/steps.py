@@ -35,7 +35,7 @@ from backend.agent.models.sentences.targets import (
 )
 from backend.agent.models.sentences.when_due import is_due
 
-_DONE = {"add_task": "added", "complete_task": "completed", "delete_task": "deleted"}
+_DONE_BY_TOOL = {"add_task": "added", "complete_task": "completed", "delete_task": "deleted"}
 AT_ONCE = 100
 """Tasks of one call."""
 _AMONG = 5
@@ -71,7 +71,7 @@ def carry_out(request: Understood, memory: Memory, ability: Ability, today: str)
         return (yield from _add(request, ability))
     if request.tool == "list_tasks":
         return (yield from _show(request, today, ability))
-    return (yield from _change(request, memory, ability))
+    return (yield from _change_steps(request, memory, ability))
 
 
 def _add(request: Request, ability: Ability) -> Steps:
@@ -116,7 +116,7 @@ def _show(request: Request, today: str, ability: Ability) -> Steps:
     return listed_tasks(found, count, f"{kind} " if kind else "", about)
 
 
-def _change(request: Request, memory: Memory, ability: Ability) -> Steps:
+def _change_steps(request: Request, memory: Memory, ability: Ability) -> Steps:
     match request.target:
         case Every(status):
             return (yield from _change_all(request, status, ability))
@@ -188,7 +188,7 @@ def change_these(request: Request, found: Sequence[Task], ability: Ability) -> S
     results = [each for call in made for each in call.result.get("results", [call.result])]
     done = [each for each in results if each.get("success") is True]
     titles = ", ".join(name(each) for each in done[:SHOWN_MAX])
-    verb = _DONE.get(request.tool, "updated")
+    verb = _DONE_BY_TOOL.get(request.tool, "updated")
     text = f"I've {verb} {len(done)} tasks: {titles}."
     if len(done) == 1:
         text = f"I've {verb} {titles}."
@@ -261,5 +261,5 @@ def _change_one(request: Request, task: Task, ability: Ability) -> Steps:
         return Report(f"I found no task {task['task_id']}.")
     if made.failed:
         return failed(made, f"do that to task {task['task_id']}")
-    verb = _DONE.get(request.tool, "updated")
+    verb = _DONE_BY_TOOL.get(request.tool, "updated")
     return Report(f"I've {verb} {name(made.result)}.{lacking}")

@@ -8,21 +8,23 @@ _NUMBER = re.compile(r"(?i)(?:the )?(?:task |number |no\. |id )*#? ?([0-9]{1,18}
 _IT = re.compile(r"(?i)it|this|that|the task|(?:this|that) (?:one|task)")
 _PLACES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 _NTH = re.compile(rf"(?i)(?:the |my )?(?P<place>{'|'.join(_PLACES)}|last)(?: (?:one|task|item))?")
-_EVERY = re.compile(
+_EVERY_TASK = re.compile(
     r"(?i)(?:all|every|each)(?: of)?(?: (?:them|it))?(?: (?:the|my))?"
     r"(?: (?P<status>open|pending|completed|done|finished))?(?: (?:tasks?|to-?dos?|items?|ones?))?"
     r"|(?:my |the )?(?P<alone>open|pending|completed|done|finished) (?:tasks|to-?dos|items|ones)"
     r"|(?:my |the )?(?:whole |entire )?(?:list|tasks)|everything"
 )
-_SEVERAL = re.compile(r"(?i)(?:all|every|each|both|them|these|those)\b|everything|.* tasks$")
-_STATUS = {"open": "pending", "pending": "pending", "": "all"}
+_SEVERAL_SAID = re.compile(r"(?i)(?:all|every|each|both|them|these|those)\b|everything|.* tasks$")
+_STATUS_SAID = {"open": "pending", "pending": "pending", "": "all"}
 _IGNORED = {"the", "a", "an", "my", "task", "todo", "one", "called", "named", "about", "please"}
-_NUMBERS = re.compile(
+_TASK_NUMBERS = re.compile(
     r"(?i)(?:the )?(?:tasks?|numbers?) #?[0-9]{1,18}"
     r"(?:(?:, ?| and |, and | & )(?:task )?#?[0-9]{1,18})+"
 )
 _ALL = r"(?i)(?:all |every )?(?:of )?(?:my |the )?"
-_OVERDUE = re.compile(_ALL + r"(?P<when>(?P<late>overdue|late)|today['’]?s) (?:tasks|to-?dos|ones)")
+_OVERDUE_TASKS = re.compile(
+    _ALL + r"(?P<when>(?P<late>overdue|late)|today['’]?s) (?:tasks|to-?dos|ones)"
+)
 _TAGGED = re.compile(
     _ALL + r"(?:tasks|to-?dos|ones|everything) (?:tagged|labelled|with (?:the )?tag) (?:with |as )?"
     r"[\"'#]?(?P<tag>[\w-]+)[\"']?"
@@ -92,7 +94,7 @@ def read_target(text: str) -> Target | None:
     text = text.strip(STOPS)
     if number := _NUMBER.fullmatch(text):
         return Numbered(int(number[1]))
-    if _NUMBERS.fullmatch(text):
+    if _TASK_NUMBERS.fullmatch(text):
         return Numbers(tuple(dict.fromkeys(map(int, re.findall("[0-9]+", text)))))
     if those := _those(text):
         return those
@@ -101,14 +103,14 @@ def read_target(text: str) -> Target | None:
     if nth := _NTH.fullmatch(text):
         word = nth["place"].lower()
         return Nth(-1 if word == "last" else _PLACES.index(word))
-    if every := _EVERY.fullmatch(text):
+    if every := _EVERY_TASK.fullmatch(text):
         status = (every["status"] or every["alone"] or "").lower()
-        return Every(_STATUS.get(status, "completed"))
-    return Named(text) if words_of(text) and not _SEVERAL.match(text) else None
+        return Every(_STATUS_SAID.get(status, "completed"))
+    return Named(text) if words_of(text) and not _SEVERAL_SAID.match(text) else None
 
 
 def _those(text: str) -> Those | None:
-    if late := _OVERDUE.fullmatch(text):
+    if late := _OVERDUE_TASKS.fullmatch(text):
         return Those({"due": "overdue" if late["late"] else "today"}, late["when"])
     if tagged := _TAGGED.fullmatch(text):
         return Those({"tag": tagged["tag"].lower()}, f"tagged {tagged['tag'].lower()}")
