@@ -20,11 +20,11 @@ from agents import (
 )
 from agents.run_config import CallModelData, ModelInputData
 
-from backend.agent.answers import found_by
 from backend.agent.context.build import Context
 from backend.agent.models.guarded_model import GuardedModel
 from backend.agent.models.run_model import ProviderError
-from backend.agent.prompt import INSTRUCTIONS, empty_answer
+from backend.agent.words.answers import found_by
+from backend.agent.words.prompt import INSTRUCTIONS, empty_answer
 from backend.conversations.tool_calls import changes, strip_unstorable
 from backend.journal.turns import Turn
 from backend.visible import shows_something

@@ -1,10 +1,10 @@
 """What the person has decided of a turn's calls, done before the model is asked again."""
 
-from backend.agent.events import Telling
 from backend.agent.outside_tools import OutsideTools
-from backend.agent.seen import SeenCall
 from backend.agent.task_arguments import Caller
 from backend.agent.tools import TOOLS, failure
+from backend.agent.words.events import Telling
+from backend.agent.words.seen import SeenCall
 from backend.conversations.approvals import Approval, declined_call, is_to_do, recorded_call
 from backend.conversations.tool_calls import ToolCall
 from backend.database import Session

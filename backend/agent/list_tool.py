@@ -9,7 +9,7 @@ from backend.agent.due_filter import read_due
 from backend.agent.signatures import LIST_MAX
 from backend.agent.task_arguments import Caller, project_of
 from backend.agent.task_results import Result, counted, listed
-from backend.conversations.cursors import Position
+from backend.cursors import Position
 from backend.errors import ValidationFailed
 from backend.models import Priority
 from backend.schemas.fields import storable

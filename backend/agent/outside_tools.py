@@ -17,13 +17,13 @@ from agents import FunctionTool, Tool
 
 from backend.agent import outside_results as results
 from backend.agent.context.tokens import at_most
-from backend.agent.events import Telling
 from backend.agent.outside_results import Result
-from backend.agent.seen import SeenCall
 from backend.agent.tools import WAITS, ask_first
 from backend.agent.toolset_offers import OfferedTool
 from backend.agent.toolsets import Asking, Offer, OutcomeUnknown, ToolsetDown, Toolsets
 from backend.agent.wire.exchange import Reasoning, bounded
+from backend.agent.words.events import Telling
+from backend.agent.words.seen import SeenCall
 from backend.conversations.approvals import Approval, recorded_call
 from backend.conversations.tool_calls import CALLS_MAX, RECORD_MAX_BYTES, ToolCall, dump_calls
 from backend.database import Session

@@ -18,9 +18,6 @@ from backend.agent import list_tool, task_tools
 from backend.agent.arguments import read_arguments, read_ids, reasons, recordable
 from backend.agent.context.tokens import at_most
 from backend.agent.context.truncate import compact, shown
-from backend.agent.events import Telling
-from backend.agent.prompt import TOO_MANY_CALLS
-from backend.agent.seen import SeenCall
 from backend.agent.signatures import (
     AddTask,
     CompleteTask,
@@ -32,6 +29,9 @@ from backend.agent.task_arguments import Caller
 from backend.agent.task_results import Result, told
 from backend.agent.task_tools import Run
 from backend.agent.wire.exchange import Reasoning, bounded
+from backend.agent.words.events import Telling
+from backend.agent.words.prompt import TOO_MANY_CALLS
+from backend.agent.words.seen import SeenCall
 from backend.conversations.approvals import request_approval
 from backend.conversations.tool_calls import (
     CALLS_MAX,

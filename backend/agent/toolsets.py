@@ -27,9 +27,9 @@ from mcp_types import (
     TextContent,
 )
 
-from backend.agent.events import Progress
 from backend.agent.toolset_offers import OfferedTool, all_tools, usable_tools, within
 from backend.agent.toolset_servers import server_of
+from backend.agent.words.events import Progress
 from backend.errors import ValidationFailed
 from backend.settings.toolsets import Toolset
 

@@ -7,10 +7,10 @@ the page is handed on: whoever reads slowly holds neither a connection nor a tra
 from collections.abc import AsyncIterator
 
 from backend.conversations import transcript
-from backend.conversations.cursors import OLDEST
 from backend.conversations.listing import StoredConversation
 from backend.conversations.messages import StoredMessage
 from backend.conversations.pages import read_after
+from backend.cursors import OLDEST
 from backend.database import Sessions, open_session
 from backend.fair_turns import in_turns
 

@@ -23,7 +23,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
 from backend.conversations.messages import (
     OWNED,
     SHOWN,
@@ -31,6 +30,7 @@ from backend.conversations.messages import (
     conversations,
     messages,
 )
+from backend.cursors import NEWEST, POSITION, Position, position_values
 from backend.database import Session, execute
 from backend.errors import ConversationNotFound
 from backend.text_search import found_by_terms, wanted_runs, wanted_words

@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, select, tuple_
 
-from backend.conversations.cursors import NEWEST, POSITION, Position, position_values
 from backend.conversations.messages import (
     FIND_CONVERSATION,
     LATEST_FIRST,
@@ -15,6 +14,7 @@ from backend.conversations.messages import (
     messages,
     stored,
 )
+from backend.cursors import NEWEST, POSITION, Position, position_values
 from backend.database import Row, Session, execute
 from backend.errors import ConversationNotFound
 

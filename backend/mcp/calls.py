@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import Any
 
 from backend.agent.arguments import read_arguments, recordable
-from backend.agent.seen import SeenCall
 from backend.agent.task_arguments import Caller
 from backend.agent.tools import TOOLS, failure
+from backend.agent.words.seen import SeenCall
 from backend.conversations.tool_calls import ToolCall
 from backend.database import Session, Sessions, open_session
 from backend.errors import DatabaseUnavailable, ValidationFailed, is_outage

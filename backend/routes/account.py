@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response, status
 from fastapi.responses import StreamingResponse
 
 from backend.auth import CurrentUser, SignedInRoute
-from backend.conversations.cursors import NEWEST
 from backend.conversations.listing import StoredConversation, list_conversations
+from backend.cursors import NEWEST
 from backend.database import Sessions, SessionsDep, open_session
 from backend.errors import ERASING_RETRY_S
 from backend.journal import usage

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
-from backend.conversations.cursors import NEWEST, Position, read_cursor, write_cursor
 from backend.conversations.messages import read_id
+from backend.cursors import NEWEST, Position, read_cursor, write_cursor
 from backend.errors import ValidationFailed
 from backend.tasks.filters import Sort
 

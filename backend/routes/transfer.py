@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from backend.auth import CurrentUser, SignedInRoute
-from backend.conversations.cursors import NEWEST
+from backend.cursors import NEWEST
 from backend.database import Session, SessionDep, Sessions, SessionsDep, open_session
 from backend.errors import ValidationFailed
 from backend.models import utc_now

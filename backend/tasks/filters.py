@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from backend.conversations.cursors import NEWEST, OLDEST, Position
+from backend.cursors import NEWEST, OLDEST, Position
 from backend.models import Priority
 from backend.schemas.fields import as_utc
 from backend.tasks.stored import FIRST_INSTANT, LAST_INSTANT, OWNED, StoredTask, table

@@ -16,7 +16,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from backend.conversations.cursors import POSITION, Position, position_values
+from backend.cursors import POSITION, Position, position_values
 from backend.database import Session, execute
 from backend.tasks.filters import ALL, FIRST, PLACES, Sort, TaskFilter, matching, place_of
 from backend.tasks.stored import (

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ScalarSelect, Text, bindparam, func, insert, select, text, update
 from sqlmodel import SQLModel
 
-from backend.conversations.cursors import Position
+from backend.cursors import Position
 from backend.database import Session, execute
 from backend.errors import ProjectNotFound, ValidationFailed
 from backend.models import ID_MAX

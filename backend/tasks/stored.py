@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
-from backend.conversations.cursors import Position
+from backend.cursors import Position
 from backend.database import Session, execute
 from backend.errors import TaskNotFound
 from backend.models import ID_MAX, Priority, Recurrence, Task

@@ -9,7 +9,7 @@ from agents.testing import ModelStep, ScriptedModel
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from backend.agent.prompt import INSTRUCTIONS
+from backend.agent.words.prompt import INSTRUCTIONS
 from backend.tests.conftest import Run
 from backend.tests.support.databases import Sessions
 from backend.tests.support.scripting import calls, given, outputs, says, together

@@ -8,17 +8,17 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 
+from backend.agent.budgets import budget_of
 from backend.agent.chat_agent import create_agent, run_agent
-from backend.agent.context.budget import budget_of
 from backend.agent.context.build import Context, build_context
 from backend.agent.decided import do_decided
 from backend.agent.models.catalog import Choice
 from backend.agent.models.run_model import TOO_LONG, ProviderError, RunModel
 from backend.agent.models.told_model import ToldModel
 from backend.agent.outside_tools import OutsideTools
-from backend.agent.prompt import outside_note
 from backend.agent.tools import create_tools_for_user
 from backend.agent.wire.exchange import Exchanges
+from backend.agent.words.prompt import outside_note
 from backend.conversations.approvals import is_to_do
 from backend.conversations.parts import parts_of
 from backend.database import open_session

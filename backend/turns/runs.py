@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from backend.agent.events import Telling
 from backend.agent.tools import TOOLS
+from backend.agent.words.events import Telling
 from backend.errors import AppError
 from backend.journal.requests import Answer
 from backend.journal.stream_log import Outcome

@@ -11,7 +11,7 @@ from functools import partial
 
 from psycopg.errors import UniqueViolation
 
-from backend.agent.prompt import OPEN_TASKS_SHOWN, day_context
+from backend.agent.words.prompt import OPEN_TASKS_SHOWN, day_context
 from backend.database import Session
 from backend.errors import TooManyTurns, TurnInProgress
 from backend.journal.begin import Busy, Known, begin_or_resume

@@ -1,14 +1,11 @@
 """What a model's input may have in tokens, and how much of it is for what was said before."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
-from backend.agent.context.tokens import Tokenizer, at_most, items_at_most, tokenizer_of
-from backend.agent.prompt import INSTRUCTIONS
-from backend.agent.tools import TOOLS
+from backend.agent.context.tokens import Tokenizer, at_most, items_at_most
 
 ANSWER_MAX = 16_384
 """Tokens left for the answer at the most; a quarter of the window where that is less."""
@@ -22,37 +19,31 @@ RESULT_MAX = 4_000
 
 
 @cache
-def _fixed() -> str:
-    """The prompt and the tools, which go with every input."""
-    tools = [
-        (tool.template.name, tool.template.description, tool.template.params_json_schema)
-        for tool in TOOLS
-    ]
-    return INSTRUCTIONS + json.dumps(tools)
-
-
-@cache
-def _fixed_tokens(tokenizer: Tokenizer) -> int:
-    return tokenizer.count(_fixed())
+def _fixed_tokens(tokenizer: Tokenizer, fixed: str) -> int:
+    return tokenizer.count(fixed)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The bounds of one model's input: `tokens` for all of it, the prompt and tools included."""
+    """The bounds of one model's input: `tokens` for all of it.
+
+    `fixed` are the prompt and the tools, which go with every input.
+    """
 
     tokens: int
     tokenizer: Tokenizer
+    fixed: str
 
     @cached_property
     def history(self) -> int:
         """Tokens for what was said before; zero where the fixed part takes up everything."""
         now = min(self.tokens // 4, NOW_MAX)
-        return max(0, self.tokens - now - _fixed_tokens(self.tokenizer))
+        return max(0, self.tokens - now - _fixed_tokens(self.tokenizer, self.fixed))
 
     @property
     def history_at_least(self) -> int:
         """A lower bound of `history`, for which nothing is tokenized."""
-        return self.tokens - min(self.tokens // 4, NOW_MAX) - at_most(_fixed())
+        return self.tokens - min(self.tokens // 4, NOW_MAX) - at_most(self.fixed)
 
     @property
     def result(self) -> int:
@@ -61,14 +52,14 @@ class Budget:
 
     def size(self, items: Iterable[Any]) -> int:
         """The tokens of an input of `items`, with the fixed part."""
-        return _fixed_tokens(self.tokenizer) + self.tokenizer.count_items(items)
+        return _fixed_tokens(self.tokenizer, self.fixed) + self.tokenizer.count_items(items)
 
     def holds(self, items: list[Any], known: int = 0) -> bool:
         """Whether an input of `items` is within bounds by its bytes, `known` bytes besides.
 
         False says only that it has to be counted.
         """
-        return at_most(_fixed()) + known + items_at_most(items) <= self.tokens
+        return at_most(self.fixed) + known + items_at_most(items) <= self.tokens
 
     @property
     def more_tools(self) -> int:
@@ -77,14 +68,8 @@ class Budget:
 
     def less(self, size: int) -> "Budget":
         """What is left beside more tools, which say `size` bytes of themselves."""
-        return Budget(max(0, self.tokens - size // BYTES_A_TOKEN), self.tokenizer) if size else self
+        return replace(self, tokens=max(0, self.tokens - size // BYTES_A_TOKEN)) if size else self
 
     def halved(self, sent: Iterable[Any]) -> "Budget":
         """Half of what `sent` turned out to be, for a model that says it is too long."""
-        return Budget(min(self.tokens, self.size(sent)) // 2, self.tokenizer)
-
-
-@cache
-def budget_of(model: str, window: int) -> Budget:
-    """The budget of a model with `window` tokens for input and answer together."""
-    return Budget(window - min(window // 4, ANSWER_MAX), tokenizer_of(model))
+        return replace(self, tokens=min(self.tokens, self.size(sent)) // 2)

@@ -13,7 +13,7 @@ from openai.types.responses import (
     ResponseOutputText,
 )
 
-from backend.agent.answers import from_the_record, is_only_a_call
+from backend.agent.words.answers import from_the_record, is_only_a_call
 from backend.journal.turns import Turn
 from backend.visible import shows_something
 

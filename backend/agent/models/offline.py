@@ -36,7 +36,7 @@ from backend.agent.models.sentences.steps import (
     change_these,
 )
 from backend.agent.models.sentences.targets import Nth, Numbered, Request, read_target
-from backend.agent.prompt import CONTEXT_MARK, day_told
+from backend.agent.words.prompt import CONTEXT_MARK, day_told
 
 type _Items = str | list[TResponseInputItem]
 

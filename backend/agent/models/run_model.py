@@ -19,10 +19,10 @@ from openai.types.responses import (
     ResponseUsage,
 )
 
-from backend.agent.seen import SeenModel
 from backend.agent.wire.calls import mend_arguments
 from backend.agent.wire.exchange import KEPT, Exchanges
 from backend.agent.wire.failures import AGAIN, BrokenOff, Failed
+from backend.agent.words.seen import SeenModel
 from backend.conversations.tool_calls import strip_unstorable
 from backend.journal.spending import Spending
 from backend.models import utc_now

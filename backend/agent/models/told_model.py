@@ -12,9 +12,9 @@ from agents import ItemHelpers, Model, ModelResponse, Usage
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from openai.types.responses import Response, ResponseOutputMessage
 
-from backend.agent.answers import is_only_a_call, may_become_a_call
-from backend.agent.events import Telling
 from backend.agent.models.run_model import ProviderError, RunModel
+from backend.agent.words.answers import is_only_a_call, may_become_a_call
+from backend.agent.words.events import Telling
 
 
 class ToldModel(Model):

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.agent.context.budget import Budget, budget_of
+from backend.agent.budgets import budget_of
+from backend.agent.context.budget import Budget
 from backend.agent.context.build import Context, build_context
 from backend.agent.context.history import STEP, PastTurn, first_kept, past_turns
 from backend.conversations.messages import StoredMessage

@@ -9,13 +9,13 @@ import pytest
 from agents import RunConfig, Runner
 from agents.testing import ScriptedModel
 
-from backend.agent.answers import NOTHING_DONE, is_only_a_call
 from backend.agent.chat_agent import create_agent
-from backend.agent.events import Telling
 from backend.agent.models.run_model import RunModel
 from backend.agent.models.told_model import ToldModel
 from backend.agent.signatures import AddTask
 from backend.agent.tools import create_tools_for_user
+from backend.agent.words.answers import NOTHING_DONE, is_only_a_call
+from backend.agent.words.events import Telling
 from backend.database import Session
 from backend.journal.spending import Spending
 from backend.tests.conftest import Run

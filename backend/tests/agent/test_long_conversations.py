@@ -7,7 +7,7 @@ import httpx
 import pytest
 from agents.testing import ModelStep, ScriptedModel
 
-from backend.agent.context.budget import budget_of
+from backend.agent.budgets import budget_of
 from backend.agent.context.titles import INSTRUCTIONS
 from backend.agent.models.run_model import TOO_LONG, ProviderError
 from backend.tests.agent.test_afterwork import kept_of, said

@@ -25,7 +25,7 @@ from openai.types.responses import ResponseTextDeltaEvent
 
 from backend.agent.models.offline import OfflineModel
 from backend.agent.models.sentences.days import Today
-from backend.agent.prompt import CONTEXT_MARK
+from backend.agent.words.prompt import CONTEXT_MARK
 from backend.models import MESSAGE_MAX, TITLE_MAX
 
 WEDNESDAY = Today(date(2026, 11, 25), ZoneInfo("Europe/Berlin"))

@@ -9,7 +9,7 @@ import pytest
 from agents.testing import ScriptedModel
 from sqlalchemy import text
 
-from backend.agent.prompt import OPEN_TASKS_SHOWN
+from backend.agent.words.prompt import OPEN_TASKS_SHOWN
 from backend.database import Sessions, execute
 from backend.models import utc_now
 from backend.tasks.open_tasks import DUE_MAX, Place, open_tasks

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from backend.agent.context.remembered import Remembered
 from backend.agent.context.tokens import tokenizer_of
 from backend.agent.context.truncate import compact, shown
-from backend.agent.prompt import TOO_MANY_CALLS
+from backend.agent.words.prompt import TOO_MANY_CALLS
 from backend.conversations.tool_calls import (
     LIST_LEAST_BYTES,
     LIST_MAX_BYTES,

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from agents.testing import ScriptedModel
 
-from backend.agent.prompt import INSTRUCTIONS, day_context
+from backend.agent.words.prompt import INSTRUCTIONS, day_context
 from backend.database import Sessions
 from backend.models import utc_now
 from backend.tasks.open_tasks import OpenTasks, open_tasks

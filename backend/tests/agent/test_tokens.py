@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.agent.context.budget import budget_of
+from backend.agent.budgets import budget_of
 from backend.agent.context.tokens import at_most, items_at_most, tokenizer_of
 from backend.agent.context.truncate import shown
 from backend.agent.models.known import UNKNOWN_WINDOW as UNKNOWN

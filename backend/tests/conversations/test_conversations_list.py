@@ -10,7 +10,7 @@ import pytest
 from agents.testing import ScriptedModel
 from sqlalchemy import text
 
-from backend.conversations.cursors import NEWEST, Position, write_cursor
+from backend.cursors import NEWEST, Position, write_cursor
 from backend.tests.conversations.test_conversations import PATH, listed, make, opened
 from backend.tests.conversations.test_history import conversation_of, message_in
 from backend.tests.support.databases import Sessions

@@ -1,8 +1,8 @@
 """What lists and searches cost: the plans that Postgres makes for them in a large account."""
 
 from backend.conversations import listing
-from backend.conversations.cursors import OLDEST
 from backend.conversations.pages import read_after, read_page
+from backend.cursors import OLDEST
 from backend.database import Session
 from backend.tests.support.databases import MakePool, execute, pool_for
 from backend.tests.support.plans import nodes, plans, scans

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.conversations.cursors import CURSOR_MAX, Position, read_cursor, write_cursor
+from backend.cursors import CURSOR_MAX, Position, read_cursor, write_cursor
 from backend.models import ID_MAX
 from backend.tests.journal.test_undo import execute
 from backend.tests.support.databases import Sessions

@@ -32,6 +32,7 @@ FLOORS = (
         "telemetry",
         "fair_turns",
         "tls",
+        "cursors",
     ),
     ("database", "postgres", "schemas"),
     ("auth", "identity", "rate_limiter", "limits", "web"),
@@ -110,6 +111,22 @@ def test_imports_go_down_only() -> None:
 
 def test_no_imports_go_in_a_circle() -> None:
     assert list(TopologicalSorter(IMPORTS).static_order())
+
+
+def room(module: str) -> str:
+    """The folder of a module, be it in another's; a file beside the rooms is one by itself."""
+    folder, _, _ = module.rpartition(".")
+    return folder or module
+
+
+def test_rooms_are_a_staircase() -> None:
+    stairs: dict[str, set[str]] = {}
+    for module, all_imported in IMPORTS.items():
+        if floor(module) < floor("tests"):
+            below = {room(each) if each in MODULES else each for each in all_imported}
+            stairs.setdefault(room(module), set()).update(below - {room(module)})
+
+    assert list(TopologicalSorter(stairs).static_order())
 
 
 WEB = ("fastapi", "starlette", "slowapi")
