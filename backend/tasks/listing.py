@@ -53,7 +53,7 @@ def _ids_of(names: frozenset[str], sort: Sort) -> Select[*tuple[Any, ...]]:
 def _in_order(
     selected: Select[*tuple[Any, ...]], names: frozenset[str], sort: Sort
 ) -> Select[*tuple[Any, ...]]:
-    """So many of what is meant, behind a position."""
+    """`limit` of the tasks that match, behind a position in the order of `sort`."""
     place = tuple_(*PLACES[sort])
     return (
         selected.where(matching(names), place > POSITION if sort is Sort.DUE else place < POSITION)

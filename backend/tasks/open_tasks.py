@@ -167,7 +167,7 @@ def _storable_id(number: int | None) -> int | None:
 
 
 def read_open_tasks(found: Result, now: datetime, zone: str | None = None) -> OpenTasks:
-    """What was asked for with the same `now` and `zone`."""
+    """The open tasks in the rows of `ask_open_tasks`, called with the same `now` and `zone`."""
     rows = found.all()
     zone = zone or rows[0].zone
     _, project_id, name, *_ = rows[0]
@@ -194,6 +194,6 @@ async def open_tasks(
     zone: str | None = None,
     place: Place = ANYWHERE,
 ) -> OpenTasks:
-    """Both at once."""
+    """Ask for a person's open tasks, and read them, in one round trip."""
     asked = ask_open_tasks(session, user_id, limit, now, zone, place)
     return read_open_tasks(await asked, now, zone)

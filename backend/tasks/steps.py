@@ -28,7 +28,7 @@ class StepChange(TypedDict, total=False):
 
 
 class NewStep(TypedDict):
-    """One that is to be there; with the id of one that is, it is that one."""
+    """A step that a request wants; with the `id` of a stored step it is that one, changed."""
 
     title: str
     done: bool

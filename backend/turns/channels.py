@@ -84,7 +84,7 @@ class Channel:
         return (self._batches, self._batch) if self._batch else None
 
     def logged(self) -> None:
-        """What was to be written is."""
+        """Note that the batch is in the log, so that the next one is begun."""
         if self._batch:
             self._batches, self._batch = self._batches + 1, []
 
@@ -127,7 +127,7 @@ class Viewer:
         self._seen = Seen()
 
     def leave(self) -> None:
-        """Nobody takes what comes."""
+        """End `parts`: the client of this viewer has left."""
         self._left = True
         self._news.set()
 

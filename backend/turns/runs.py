@@ -84,7 +84,7 @@ class Run:
             self.cut_off()
 
     def closes(self) -> None:
-        """Whatever comes now is too late to stop it."""
+        """Note that its row is being closed: a stop that comes from now on is too late."""
         self._closing = True
 
     def ended(self, outcome: Outcome, error: BaseException | None = None) -> None:
@@ -137,7 +137,7 @@ class Runs:
             self.busy.clear()
 
     def held(self) -> dict[tuple[int, int], Run]:
-        """By message and attempt."""
+        """The runs whose leases are renewed, by message and attempt."""
         return self._held
 
     def find(self, message_id: int) -> Run | None:

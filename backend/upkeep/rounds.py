@@ -27,7 +27,7 @@ class Upkeep:
 
     @property
     def under_way(self) -> list[asyncio.Task[None]]:
-        """What was asked for and goes on."""
+        """Erasures that people have asked this process for and that are not done."""
         return list(self._erasing.values())
 
     async def erase(self, user_id: str, seconds: float) -> bool:

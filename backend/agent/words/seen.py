@@ -42,11 +42,11 @@ class SeenModel:
         return self._span.within()
 
     def over(self) -> None:
-        """Nothing more is waited for, but perhaps a place to go on in."""
+        """Stop the clock: the answer is here; only a place to work may still be waited for."""
         self._over = perf_counter()
 
     def answered(self, output: Sequence[ResponseOutputItem]) -> None:
-        """The answer is counted."""
+        """Keep the model's answer, of which the span tells how much it was."""
         self._output = output
 
     def __exit__(

@@ -73,12 +73,12 @@ async def add_drafts(session: Session, user_id: str, drafts: Sequence[Draft]) ->
 
 
 def project_names(drafts: Sequence[Draft]) -> list[str]:
-    """Each once, as they come."""
+    """The names of the projects in a file, each once, in the order of the file."""
     return list(dict.fromkeys(draft.project for draft in drafts if draft.project))
 
 
 async def _projects_by_name(session: Session, user_id: str, names: Sequence[str]) -> dict[str, int]:
-    """By name; of several the oldest."""
+    """Ids of the person's projects by name; of several with one name the oldest."""
     rows = await session.execute(_PROJECTS, {"owner": user_id, "names": list(names)})
     return {row.name: row.id for row in rows}
 

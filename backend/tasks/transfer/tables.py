@@ -102,5 +102,5 @@ def guarded(cell: str) -> str:
 
 
 def plain(cell: str) -> str:
-    """What `guarded` was given."""
+    """A cell without the apostrophe that `guarded` has put before it."""
     return cell[1:] if _GUARDED.match(cell) else cell
