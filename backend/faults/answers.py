@@ -17,19 +17,20 @@ TWO_LEASES = 12.0
 
 def answer_breaches(scenario: Scenario, sent: list[Sent], tables: Tables) -> Iterator[str]:
     """What is wrong with how the messages were answered."""
-    without_ground = _without_ground(sent)
+    without_ground = _without_ground(scenario, sent)
     for each in sent:
         yield from _message(scenario, each, tables, without_ground)
 
 
-def _without_ground(sent: list[Sent]) -> set[int]:
+def _without_ground(scenario: Scenario, sent: list[Sent]) -> set[int]:
     """The messages that want something of a task that an unanswered one was to make."""
     unmade: set[str] = set()
     found: set[int] = set()
     for each in sent:
         if any(command.title in unmade for command in each.message.commands):
             found.add(each.message.number)
-        if each.answered is None or each.stops or each.message.number in found:
+        undone = each.answered is None or each.stops or scenario.outlives
+        if undone or each.message.number in found:
             unmade |= {command.to or command.title for command in each.message.commands}
     return found
 
