@@ -29,8 +29,10 @@ _THINGS = ("tea", "soap", "rice", "salt", "nails", "stamps", "bread", "ink", "fi
 class _Author:
     """Writes messages that make sense one after another, no task in two of the same round."""
 
-    def __init__(self, seed: int, random: Random, errands: tuple[str, ...]) -> None:
-        self._seed, self._random = seed, random
+    def __init__(
+        self, seed: int, random: Random, errands: tuple[str, ...], changes: float = 0.45
+    ) -> None:
+        self._seed, self._random, self._changes = seed, random, changes
         self._open, self._made = list(errands), 0
         self._written = 0
 
@@ -47,7 +49,7 @@ class _Author:
         own: list[str] = []
         for _ in range(self._random.choice((1, 1, 2, 3))):
             source = own or usable
-            if source and self._random.random() < 0.45:
+            if source and self._random.random() < self._changes:
                 commands.append(self._change(source, own))
             else:
                 own.append(self._title())
@@ -118,12 +120,12 @@ def scenario_of(seed: int) -> Scenario:
         return starved(seed)
     count = max(random.choice((0, 1, 2)), 2 * approves)
     errands = tuple(f"errand {seed}.{number}" for number in range(count))
-    author = _Author(seed, random, errands)
+    author = _Author(seed, random, errands, 0.8 if approves else 0.45)
     # where approvals are asked for, a new message declines what is pending
     crowd = random.random() < 0.25 and seed < STREAMED_FROM
     sizes = (1, random.randint(2, 4)) if crowd else (1,) * random.randint(1, 3)
     rounds = tuple(author.round(size) for size in sizes)
-    together = random.random() < 0.4
+    together = random.random() < 0.4 or (approves and seed % 3 > 0)
     weights = _STREAMED_WEIGHTS if streamed else _WEIGHTS
     faults = [
         _fault(random, rounds, together, random.choices(list(weights), list(weights.values()))[0])
@@ -144,7 +146,7 @@ def scenario_of(seed: int) -> Scenario:
         bulk=together and seed % 2 == 0,
         # what it asks for again behind an approval is another call
         stubborn=random.random() < 0.4 and seed < STREAMED_FROM,
-        resends=random.choice((1, 1, 1, 2, 3, 4)),
+        resends=max(random.choice((1, 1, 1, 2, 3, 4)), 1 + (approves and seed % 5 == 0)),
         streamed=streamed,
         approves=approves,
         declines=random.choice(_DECLINED) if approves else frozenset(),

@@ -16,8 +16,10 @@ pytestmark = pytest.mark.long
 SEEDS = (
     *(20, 23, 25, 35, 37, 43, 53, 55, 71, 77, 85, 88, 99, 118, 169, 176, 192, 234, 333, 367),
     *(1010, 1038, 1042, 1045, 1052, 1058, 1107),
+    *(2010, 2016, 2025),
 )
-"""Short ones that have every kind of fault among them; the last are streamed."""
+"""Short ones that have every kind of fault among them; the later are streamed, and the last
+have calls that are declined, decided both ways at once, and decided too late."""
 SCENARIOS = [scenario_of(seed) for seed in SEEDS]
 
 
