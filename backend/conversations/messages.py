@@ -14,12 +14,14 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     ColumnElement,
+    Text,
     and_,
     bindparam,
     case,
     cast,
     func,
     literal_column,
+    null,
     or_,
     select,
 )
@@ -95,8 +97,16 @@ SHOWN_MESSAGES = select(
 ).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
 _COLUMNS = len(SHOWN_MESSAGES.selected_columns)
 LATEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
+_TOLD_TO_NO_MODEL = ("asked", "replaced_json")
+"""May be half a megabyte each, and are not read where a context is."""
 _NEWEST_MESSAGES = (
-    SHOWN_MESSAGES.where(messages.c.id < bindparam("before"))
+    SHOWN_MESSAGES.with_only_columns(
+        *(
+            cast(null(), Text).label(column.name) if column.name in _TOLD_TO_NO_MODEL else column
+            for column in SHOWN_MESSAGES.selected_columns
+        )
+    )
+    .where(messages.c.id < bindparam("before"))
     .order_by(*LATEST_FIRST)
     .limit(bindparam("limit"))
 )

@@ -14,7 +14,7 @@ from openai.types.responses import ResponseStreamEvent
 
 from backend.settings.providers import Api
 
-_RESPONSE = {
+_EMPTY_RESPONSE = {
     "id": "r",
     "object": "response",
     "created_at": 0,
@@ -24,19 +24,20 @@ _RESPONSE = {
     "tool_choice": "auto",
     "tools": [],
 }
-_PLACE = {"item_id": "m", "output_index": 0, "content_index": 0}
-_CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m"}
-_EVENTS: dict[Api, tuple[dict[str, Any], ...]] = {
+_PLACE_OF_TEXT = {"item_id": "m", "output_index": 0, "content_index": 0}
+_SAMPLE_CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+_SAMPLE_EVENTS: dict[Api, tuple[dict[str, Any], ...]] = {
     "responses": (
-        {"type": "response.created", "response": _RESPONSE},
-        {"type": "response.output_text.delta", "delta": "", "logprobs": [], **_PLACE},
-        {"type": "response.completed", "response": _RESPONSE},
+        {"type": "response.created", "response": _EMPTY_RESPONSE},
+        {"type": "response.output_text.delta", "delta": "", "logprobs": [], **_PLACE_OF_TEXT},
+        {"type": "response.completed", "response": _EMPTY_RESPONSE},
     ),
     "chat_completions": (
-        _CHUNK | {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]},
+        _SAMPLE_CHUNK
+        | {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]},
     ),
 }
-_KINDS: dict[Api, object] = {
+_EVENT_TYPES: dict[Api, object] = {
     "responses": ResponseStreamEvent,
     "chat_completions": ChatCompletionChunk,
 }
@@ -50,10 +51,12 @@ async def make_answer_types(client: AsyncOpenAI, api: Api) -> None:
     if api in _made:
         return
     _made.add(api)
-    lines = (f"data: {json.dumps({'sequence_number': 0, **each})}\n\n" for each in _EVENTS[api])
+    lines = (
+        f"data: {json.dumps({'sequence_number': 0, **each})}\n\n" for each in _SAMPLE_EVENTS[api]
+    )
     came = httpx2.Response(
         200, content="".join(lines), request=httpx2.Request("POST", "http://localhost")
     )
-    kind = cast(type[Any], _KINDS[api])
+    kind = cast(type[Any], _EVENT_TYPES[api])
     async for _ in AsyncStream[Any](cast_to=kind, response=cast(Any, came), client=client):
         pass

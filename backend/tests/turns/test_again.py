@@ -9,6 +9,7 @@ from agents.testing import ModelStep, ScriptedModel
 
 from backend.tests.conftest import Run
 from backend.tests.journal.test_retries import send
+from backend.tests.support.databases import statements_sent
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.turns.test_approvals import code, titles
@@ -50,6 +51,18 @@ async def test_an_answered_message_runs_anew_and_what_it_had_changed_is_taken_ba
     undone = await alice.post(f"/api/messages/{said}/undo")
     assert undone.status_code == 200
     assert await titles(alice) == []
+
+
+async def test_answers_that_were_replaced_are_not_read_for_a_model(
+    alice: httpx.AsyncClient, model: ScriptedModel
+) -> None:
+    """They may be half a megabyte to a message, of a hundred messages, in each turn."""
+    number, _, said = await added(alice, model)
+    model.extend([says("Nothing to do."), says("Yes.")])
+    assert (await again(alice, said)).status_code == 200
+    with statements_sent() as statements:
+        await chat(alice, "Really?", conversation_id=number)
+    assert not [each for each in statements if "messages.replaced_json" in each]
 
 
 async def test_the_same_call_is_made_again_and_not_taken_for_done(
