@@ -27,10 +27,20 @@ _OPENING_FENCE = re.compile(r"```[a-z]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL | re.IG
 _ANNOUNCED = re.compile(
     r"\A(?:(?:sure|certainly|okay|ok|of course|absolutely)\b[^:\n]*[.!:,]\s*)?"
     r"(?:(?:here(?:'s|’s| is| are)|(?:the|a|my|one|suggested|possible|proposed)\b)[^:\n]*"
-    r"\btitles?\b[^:\n]*:\s*)?(?:\W*title\W*:\W*)?(?:[-*•]\s+|1[.)]\s+)?",
+    r"\btitles?\b[^:\n]*:\s*)?"
+    r"(?:\W*(?:conversation\s+|final\s+)?(?:title|titel|t[ií]tulo|titre|titolo|answer)"
+    r"(?:\W*:\W*|\s+[—–-]\s+|[*#\s]*\n\W*))?(?:[-*•]\s+|1[.)]\s+)?",
     re.IGNORECASE,
 )
 """The words with which a model announces a title, up to it."""
+_QUOTED = re.compile(
+    r"title[\"']?\s*[:=]\s*([\"'])(.+?)\1"  # of JSON with words around it, or what is nearly JSON
+    r"|<title>(.+?)</title>"
+    r"|\btitled?\b[^\n\"“]{0,40}[\"“]([^\n\"”]+)[\"”]\W*\Z",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(r"\A[^\n]{1,60}:\s*\n+(?=\s*\S)")
+"""A line that only says that something follows."""
 _JOINERS = "\u200c\u200d"
 """Invisible, but some languages and emoji are written with them."""
 _AROUND = " \"'`*_#“”„«»‘’‚‹›「」『』" + _JOINERS
@@ -65,7 +75,9 @@ def _unwrapped(text: str) -> str:
         value = named or next(iter(value.values() if isinstance(value, dict) else value))
     if isinstance(value, str):
         return value
-    return _ANNOUNCED.sub("", text) or text
+    if quoted := _QUOTED.search(text):
+        return quoted[2] or quoted[3] or quoted[4]
+    return _ANNOUNCED.sub("", _LEAD.sub("", text)) or text
 
 
 def _clean(text: str) -> str:

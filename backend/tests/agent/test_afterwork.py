@@ -113,6 +113,17 @@ WRAPPED = [
     "1. Oat milk\n2. Milk",
     "<think>A title: milk</think>\nOat milk",
     "Hm, a title.\n</think>\n\nOat milk",
+    "Here you go:\n\nOat milk",
+    "<title>Oat milk</title>",
+    "## Title\nOat milk",
+    "Conversation title: Oat milk",
+    "Titel: Oat milk",
+    '{"title": "Oat milk"}\n\nHope this helps!',
+    'Sure: {"title": "Oat milk"}',
+    "{'title': 'Oat milk'}",
+    '{"title": "Oat milk"',
+    "Title - Oat milk",
+    'A good title would be "Oat milk".',
 ]
 
 
