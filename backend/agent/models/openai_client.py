@@ -35,7 +35,6 @@ from openai.resources.chat.completions import AsyncCompletions
 from openai.resources.responses import AsyncResponses
 from openai.types.shared import Reasoning
 
-from backend.agent.models.answer_types import make_answer_types
 from backend.agent.models.families import asked_by_default
 from backend.agent.wire.exchange import Exchange, Exchanges, opened
 from backend.agent.wire.failures import AGAIN
@@ -266,7 +265,6 @@ async def open_models(provider: Provider, limit: float) -> AsyncIterator[dict[st
         askings=askings,
         http_client=MendingClient(proxy=provider.proxy, timeout=limit, verify=believed()),
     ) as client:
-        await make_answer_types(client, provider.api)
         yield {
             name: _Fitted(kind(name, client), provider, askings[name]) for name in provider.models
         }

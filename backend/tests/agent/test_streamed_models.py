@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -68,51 +67,6 @@ async def model_at(provider: ScriptedProvider, api: Any) -> AsyncIterator[Model]
     entry = Provider(base_url=provider.base_url, api=api, models={"small": OfferedModel()})
     async with open_models(entry, 10) as models:
         yield models["small"]
-
-
-FIRST_EVENTS = """
-import asyncio, sys, time
-from openai._models import construct_type
-from openai.types.chat import ChatCompletionChunk
-from openai.types.responses import ResponseStreamEvent
-from backend.agent.models.openai_client import open_models
-from backend.settings.providers import OfferedModel, Provider
-
-response = {"id": "r", "object": "response", "created_at": 1, "model": "m", "output": [],
-            "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
-delta = {"item_id": "m", "output_index": 0, "content_index": 0, "delta": "a", "logprobs": []}
-choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": None}
-EVENTS = {
-    "responses": (ResponseStreamEvent, [
-        {"type": "response.created", "response": response},
-        {"type": "response.output_text.delta"} | delta,
-        {"type": "response.completed", "response": response},
-    ]),
-    "chat_completions": (ChatCompletionChunk, [
-        {"id": "c", "object": "chat.completion.chunk", "created": 1, "choices": [choice]},
-    ]),
-}
-
-async def main(api):
-    entry = Provider(base_url="http://localhost:1", api=api, models={"small": OfferedModel()})
-    kind, events = EVENTS[api]
-    async with open_models(entry, 10):
-        began = time.process_time()
-        for event in events:
-            construct_type(type_=kind, value={"sequence_number": 1, "model": "m"} | event)
-        print(time.process_time() - began)
-
-asyncio.run(main(sys.argv[1]))
-"""
-
-
-async def test_the_first_stream_of_a_process_holds_up_nobody(api: Any) -> None:
-    """openai makes the types of its events when it needs them: 0.3 s in one go."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", FIRST_EVENTS, api, stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await process.communicate()
-    assert float(said) < 0.02
 
 
 async def test_a_streamed_answer_is_shown_piece_by_piece_and_counted(api: Any) -> None:
