@@ -68,6 +68,7 @@ standing.values = {standing}
 waiting.values = {waiting}
 approvals.values = {approvals}
 tasks.values = {tasks}
+doomed.values = {doomed}
 steps.values = {steps}
 [parameters]
 "path.conversation_id" = {{ dictionary = "conversations", probability = 0.8 }}
@@ -87,6 +88,10 @@ include-path = "/api/tasks/{{task_id}}/steps/{{step_id}}"
 [operations.parameters]
 "path.task_id" = {{ dictionary = "tasks", probability = 0.8 }}
 "path.step_id" = {{ dictionary = "steps", probability = 0.8 }}
+[[operations]]
+include-name = "DELETE /api/tasks/{{task_id}}"
+[operations.parameters]
+"path.task_id" = {{ dictionary = "doomed", probability = 1.0 }}
 [[operations]]
 include-name = "DELETE /api/account"
 [operations.headers]
@@ -119,10 +124,15 @@ async def known(server: Server, token: str, who_goes: str) -> str:
     Whose account is deleted is somebody else, `who_goes`.
 
     Among them answers in conversations of their own, which nothing else comes to change, a call
-    that waits for the person, and steps of a task.
+    that waits for the person, and steps of a task, which is not among those that are deleted.
     """
     conversations, messages, standing = [], [], []
     async with server.client(token) as client:
+        # first, since it is the newest that are deleted by what was learnt of them
+        steps = [{"title": "Pack"}] * STEPS
+        move = (
+            await client.post("/api/tasks", json={"title": "Move house", "steps": steps})
+        ).json()
         for _ in range(CONVERSATIONS):
             conversation_id = (await chat(client, "Add buy milk"))["conversation_id"]
             _, answer = await messages_of(client, conversation_id)
@@ -132,11 +142,9 @@ async def known(server: Server, token: str, who_goes: str) -> str:
             _, answer = await messages_of(client, (await chat(client, "Hello"))["conversation_id"])
             standing.append(str(answer["id"]))
         task = (await client.post("/api/tasks", json={"title": "Buy bread"})).json()["id"]
+        doomed = [each["id"] for each in (await client.get("/api/tasks")).json()["tasks"]]
+        doomed.remove(move["id"])
         waiting = await chat(client, f"Delete task {task}", approvals=True)
-        steps = [{"title": "Pack"}] * STEPS
-        move = (
-            await client.post("/api/tasks", json={"title": "Move house", "steps": steps})
-        ).json()
     return KNOWN.format(
         token=token,
         who_goes=who_goes,
@@ -146,6 +154,7 @@ async def known(server: Server, token: str, who_goes: str) -> str:
         waiting=[str(waiting["message_id"])],
         approvals=[each["id"] for each in waiting["approvals"]],
         tasks=[move["id"]],
+        doomed=doomed,
         steps=[step["id"] for step in move["steps"]],
     )
 
