@@ -20,7 +20,7 @@ from backend.identity.key_set import KeySet
 from backend.identity.sessions import SessionTable
 from backend.identity.tokens import bearer_of, is_jwt, plain_token, signed_token
 from backend.identity.web_tokens import WebTokens
-from backend.rate_limiter import count_invalid, limit_failed_sign_ins
+from backend.rate_limiter import count_invalid, limit_failed_sign_ins, refuse_unread
 from backend.settings.sign_in import SESSION_COOKIE
 from backend.telemetry.spans import span
 from backend.tls import believed
@@ -118,6 +118,7 @@ class SignedInRoute(APIRoute):
 
         async def handle_signed_in(request: Request) -> Response:
             request.state.user_id = await authenticate(request)
+            refuse_unread(request)
             try:
                 return await handle(request)
             except (RequestValidationError, HTTPException) as error:

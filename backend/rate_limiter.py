@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil
 from typing import Any, Concatenate, Literal
 
 from fastapi import Request
@@ -30,6 +31,12 @@ from backend.telemetry.figures import REFUSED
 
 Bucket = Literal["chat", "history", "tasks"]
 
+LONG_PAGES = "60/minute"
+"""Pages of more than 100 kB that one address is sent, such as the API's document unpacked."""
+LONG_BODY = 16 * 1024
+"""Bytes of a body that is not read from who has sent too many invalid ones."""
+LONG_INVALID = "10/minute"
+"""Invalid calls with so long a body, each of which takes as long to be judged as ten others."""
 SUSPECTS_AT_ONCE = 2
 """Sign-ins that are looked up at the same time for addresses that have failed too often."""
 
@@ -41,7 +48,7 @@ class RateLimits:
         self._counters = counters
         self._cookie = settings.better_auth_cookie
         self._refused: OrderedDict[str, float] = OrderedDict()
-        """When each address is free again that failed too often, the longest refused first."""
+        """When each is free again whose failures were too many, the longest refused first."""
         self._suspects = asyncio.Semaphore(SUSPECTS_AT_ONCE)
         self._limits = {
             "chat": parse_many(settings.rate_limit_chat),
@@ -49,6 +56,8 @@ class RateLimits:
             "tasks": parse_many(settings.rate_limit_tasks),
             "invalid": parse_many(settings.rate_limit_tasks),
             "sign-in": parse_many(settings.rate_limit_sign_in),
+            "pages": parse_many(LONG_PAGES),
+            "long": parse_many(LONG_INVALID),
         }
 
     async def count(self, request: Request, bucket: Bucket, user_id: str) -> None:
@@ -67,9 +76,24 @@ class RateLimits:
         Raises:
             RateLimited: it is.
         """
-        standing = await self._counters.count(self._limits["invalid"], f"invalid:{user_id}")
-        if not standing.admitted:
-            _judge(request, "invalid", standing)
+        key = f"invalid:{user_id}"
+        standings = [await self._counters.count(self._limits["invalid"], key)]
+        if _is_long(request):
+            standings.append(await self._counters.count(self._limits["long"], f"long:{user_id}"))
+        for standing in standings:
+            if not standing.admitted:
+                self._refuse(key, standing)
+                _judge(request, "invalid", standing)
+
+    def refuse_unread(self, user_id: str) -> None:
+        """Refuse a long body of who has sent too many that were not valid.
+
+        Raises:
+            RateLimited: the user has, and the window is not over.
+        """
+        if self._is_refused(key := f"invalid:{user_id}"):
+            REFUSED.add(1, {"limit": "invalid"})
+            raise RateLimited(ceil(self._refused[key] - time.monotonic()))
 
     @asynccontextmanager
     async def failed_sign_ins(self, request: Request) -> AsyncIterator[None]:
@@ -86,7 +110,8 @@ class RateLimits:
             yield
             return
         address = client_address(request)
-        async with self._suspects if self._is_refused(address) else nullcontext():
+        suspect = self._is_refused(f"sign-in:{address}")
+        async with self._suspects if suspect else nullcontext():
             try:
                 yield
             except InvalidSession:
@@ -94,16 +119,26 @@ class RateLimits:
                 raise
 
     async def count_failure(self, request: Request, address: str) -> None:
-        standing = await self._counters.count(self._limits["sign-in"], f"sign-in:{address}")
+        key = f"sign-in:{address}"
+        standing = await self._counters.count(self._limits["sign-in"], key)
         if not standing.admitted:
-            self._refused[address] = time.monotonic() + standing.reset
-            self._refused.move_to_end(address)
-            if len(self._refused) > KEYS_MAX:
-                self._refused.popitem(last=False)
+            self._refuse(key, standing)
         _judge(request, "sign-in", standing)
 
-    def _is_refused(self, address: str) -> bool:
-        return self._refused.get(address, 0) > time.monotonic()
+    async def count_page(self, request: Request) -> None:
+        address = client_address(request)
+        _judge(
+            request, "pages", await self._counters.count(self._limits["pages"], f"pages:{address}")
+        )
+
+    def _refuse(self, key: str, standing: Standing) -> None:
+        self._refused[key] = time.monotonic() + standing.reset
+        self._refused.move_to_end(key)
+        if len(self._refused) > KEYS_MAX:
+            self._refused.popitem(last=False)
+
+    def _is_refused(self, key: str) -> bool:
+        return self._refused.get(key, 0) > time.monotonic()
 
     def _claims_a_session(self, request: Request) -> bool:
         """Whether it brings what could be a session, right or wrong, rather than nothing."""
@@ -163,6 +198,15 @@ async def count_guess(request: Request) -> None:
     await _limits_of(request).count_failure(request, client_address(request))
 
 
+async def count_long_page(request: Request) -> None:
+    """Count a long page that anybody may have, by the client's address.
+
+    Raises:
+        RateLimited: the address has had too many.
+    """
+    await _limits_of(request).count_page(request)
+
+
 def rate_limit[**P, R](
     bucket: Bucket,
 ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
@@ -181,6 +225,23 @@ def rate_limit[**P, R](
         return limited
 
     return decorate
+
+
+def refuse_unread(request: Request) -> None:
+    """Refuse a long body unread where the user has sent too many that were not valid.
+
+    What is long takes as long to be judged as many calls; a short one is judged all the same.
+
+    Raises:
+        RateLimited: the user has, within the window.
+    """
+    if _is_long(request):
+        _limits_of(request).refuse_unread(request.state.user_id)
+
+
+def _is_long(request: Request) -> bool:
+    size = request.headers.get("content-length", "0")
+    return "transfer-encoding" in request.headers or (size.isdecimal() and int(size) > LONG_BODY)
 
 
 async def count_invalid(request: Request) -> None:

@@ -28,7 +28,9 @@ class Connection(asyncio.Protocol, AbstractAsyncContextManager["Connection"]):
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._received = b""
+        self._received = bytearray()
+        self._due = 0
+        """Bytes of an answer that are surely to come, as far as its head has been read."""
         self._transport: asyncio.Transport
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
 
@@ -67,11 +69,15 @@ class Connection(asyncio.Protocol, AbstractAsyncContextManager["Connection"]):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, ended, rest = self._received.partition(b"\r\n\r\n")
+        if len(self._received) < self._due:
+            return
+        head, ended, rest = bytes(self._received).partition(b"\r\n\r\n")
         body = _body(head, rest) if ended else None
         if body is None:
+            self._due = len(head) + 4 + _content_length(head) if ended and _is_sized(head) else 0
             return
-        self._received = b""
+        self._received.clear()
+        self._due = 0
         if self._answer and not self._answer.done():
             self._answer.set_result((int(head[9:12]), body))
 
@@ -82,7 +88,7 @@ class Connection(asyncio.Protocol, AbstractAsyncContextManager["Connection"]):
 
 def _body(head: bytes, rest: bytes) -> bytes | None:
     """What follows the head, once all of it is there."""
-    if b"transfer-encoding: chunked" not in head.lower():
+    if _is_sized(head):
         return rest if len(rest) >= _content_length(head) else None
     if not rest.endswith(b"\r\n0\r\n\r\n"):
         return None
@@ -91,6 +97,10 @@ def _body(head: bytes, rest: bytes) -> bytes | None:
         size, _, rest = rest.partition(b"\r\n")
         body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
     return body
+
+
+def _is_sized(head: bytes) -> bool:
+    return b"transfer-encoding: chunked" not in head.lower()
 
 
 def _content_length(head: bytes) -> int:

@@ -121,7 +121,7 @@ MODEL_TOKENS = Histogram(
 )
 MODEL_COST = Counter("todo.model.cost", "USD", "What calls of models cost.", [])
 
-_RATES = ("chat", "history", "tasks", "invalid", "sign-in")
+_RATES = ("chat", "history", "tasks", "invalid", "sign-in", "pages")
 _QUOTAS = ("viewers", "chat_concurrency", "daily_token_budget", "daily_cost_budget")
 REFUSED = Counter(
     "todo.limits.refused",

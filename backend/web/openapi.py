@@ -250,10 +250,11 @@ def install_allow_header(app: FastAPI) -> None:
         if not allowed:
             allowed.extend(await asyncio.to_thread(_allowed_methods, app))
         answer = error_response(as_app_error(error))
-        for pattern, methods in allowed:
-            if pattern.match(request.url.path):
-                answer.headers["Allow"] = methods
-                break
+        found = (methods for pattern, methods in allowed if pattern.match(request.url.path))
+        # the framework's own, of a path that the document does not list, are in any order
+        others = ", ".join(sorted(answer.headers.get("Allow", "").split(", ")))
+        if methods := next(found, others):
+            answer.headers["Allow"] = methods
         return answer
 
     app.add_exception_handler(405, refuse)

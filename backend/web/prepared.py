@@ -9,11 +9,14 @@ from typing import NamedTuple
 from fastapi import Request, Response
 
 from backend.fair_turns import own_turn
+from backend.rate_limiter import count_long_page
 
 LET_KEEP = {"Cache-Control": "no-cache"}
 """For what a browser may keep, and asks about each time."""
 _LONG = 32 * 1024
 """Bytes whose handing over to the network takes as long as all else of a request."""
+_VERY_LONG = 100_000
+"""Bytes that nobody is sent again and again: a browser keeps what it has, and takes it packed."""
 
 
 class _Body(NamedTuple):
@@ -49,6 +52,8 @@ class Prepared:
         if "gzip" in request.headers.get("accept-encoding", ""):
             content = self._body.packed
             headers["Content-Encoding"] = "gzip"
+        if len(content) > _VERY_LONG and request.method != "HEAD":
+            await count_long_page(request)
         if len(content) > _LONG:
             await own_turn()
         return Response(content, headers=headers)

@@ -236,6 +236,32 @@ async def test_calls_that_are_not_valid_are_counted_together_and_apart_from_the_
     assert (await bob.post("/api/tasks", json={"title": ""})).status_code == 422
 
 
+async def test_who_has_sent_too_many_that_are_not_valid_has_long_bodies_left_unread(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, run: Run
+) -> None:
+    long = b'{"title": "Milk"' + b" " * 20_000 + b"}"
+
+    async def post(client: httpx.AsyncClient, body: bytes) -> int:
+        return (await client.post("/api/tasks", content=body, headers=JSON)).status_code
+
+    async with run(alice, rate_limit_tasks="3/minute") as client, run(bob) as other:
+        for _ in range(3):
+            assert await post(client, b"{}") == 422
+        assert await post(client, long) == 201
+        assert await post(client, b"{}") == 429
+        refused = await client.post("/api/tasks", content=long, headers=JSON)
+        assert_limited(refused)
+        assert await post(client, b'{"title": "Milk"}') == 201
+        assert await post(other, long) == 201
+
+
+async def test_long_bodies_that_are_not_valid_are_fewer(alice: httpx.AsyncClient) -> None:
+    long = {"title": "", "description": "x" * 20_000}
+    statuses = [(await alice.post("/api/tasks", json=long)).status_code for _ in range(12)]
+    assert statuses == [422] * 10 + [429] * 2
+    assert (await alice.post("/api/tasks", json={"title": ""})).status_code == 422
+
+
 MANY_FAULTS = {
     "tags": b'{"title": "Milk", "tags": [' + b"1," * 20_000 + b"1]}",
     "tags among good ones": b'{"title": "Milk", "tags": [' + b'"a",{},' * 5_000 + b'"a"]}',
@@ -255,10 +281,31 @@ async def test_a_body_of_many_faults_is_told_the_first_twenty(
     assert len(answer.content) < 4000
 
 
+# Pages for everybody
+
+
+async def test_a_long_page_is_sent_to_one_address_so_often_and_always_said_to_be_the_same(
+    app: FastAPI,
+) -> None:
+    page = "/openapi.json"
+    unpacked = {"Accept-Encoding": "identity"}
+    async with from_address(app, "192.0.2.60") as client, from_address(app, "192.0.2.61") as other:
+        for left in reversed(range(60)):
+            answer = await client.get(page, headers=unpacked)
+            assert told(answer)[:4] == ("pages", 60, 60, left)
+        assert_limited(await client.get(page, headers=unpacked))
+        same = {"If-None-Match": answer.headers["etag"]}
+        assert (await client.get(page, headers=same)).status_code == 304
+        assert (await client.get(page, headers={"Accept-Encoding": "gzip"})).status_code == 200
+        assert (await client.head(page, headers=unpacked)).status_code == 200
+        assert (await client.get("/docs")).status_code == 200
+        assert (await other.get(page, headers=unpacked)).status_code == 200
+
+
 # Failed sign-ins
 
 
-def from_address(app: object, host: str, token: str, **headers: str) -> httpx.AsyncClient:
+def from_address(app: object, host: str, token: str = "", **headers: str) -> httpx.AsyncClient:
     """A client of `app` at another address."""
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app, client=(host, 4711)),  # type: ignore[arg-type]
