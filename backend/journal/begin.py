@@ -27,6 +27,10 @@ from backend.telemetry.figures import LEASES_LAPSED
 KEY_LIFE = timedelta(hours=24)
 
 
+RENEWALS = 2
+"""Of a lease, after which a run in another process is one that goes on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Busy:
     """The turn is being run, by all that is known; who asks again later is told more."""
@@ -48,12 +52,18 @@ class Known:
     """Messages whose answer nobody here waits for any more, whatever their rows say yet."""
     taken: Callable[[], list[int]] = list
     """Messages whose answer was handed over before this request came, likewise."""
-    leases: dict[tuple[int, int], datetime] = field(default_factory=dict)
-    """The first lease seen of each run; a later one proves that its process lives."""
+    leases: dict[tuple[int, int], set[datetime]] = field(default_factory=dict)
+    """The leases seen of each run; the second renewal proves that its process lives.
+
+    The first may have been on its way while the database, or the process, stood still; and who
+    wakes renews before it finds that a client has left, and says so.
+    """
 
     def lives(self, message_id: int, attempt: int, lease_until: datetime) -> bool:
         run = message_id, attempt
-        return run in self.here or lease_until > self.leases.setdefault(run, lease_until)
+        seen = self.leases.setdefault(run, set())
+        seen.add(lease_until)
+        return run in self.here or len(seen) > RENEWALS
 
 
 # the lease as in `conversations.messages.DEAD`

@@ -89,7 +89,7 @@ async def _begin_run(
 ) -> Run | Answer | Busy:
     patience = runtime.settings.ai_timeout_seconds
     if request.key is None:
-        # what may be a retry is settled when the twin's lease is renewed or lapses
+        # what may be a retry is settled when the twin's lease is renewed twice or lapses
         patience = max(patience, 2 * LEASE.total_seconds())
     deadline = asyncio.get_running_loop().time() + patience
     taken = partial(runtime.runs.taken_before, client.came)

@@ -10,6 +10,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
 from typing import Any
@@ -20,6 +21,7 @@ from agents.testing import ModelStep, ScriptedModel
 from psycopg import AsyncConnection
 
 from backend.faults.waiting import until
+from backend.journal.begin import Known
 from backend.tests.conftest import Run
 from backend.tests.support import better_auth
 from backend.tests.support.provider_wire import Hang, Request, Step
@@ -211,6 +213,15 @@ async def test_that_an_answer_is_lost_is_known_at_once_however_busy_its_server_i
         assert await tasks_of(two) == 1
         await locking.rollback()
         await asyncio.gather(*waiters)
+
+
+def test_one_renewal_of_a_lease_may_be_late_news_of_a_process_that_stands_still() -> None:
+    known, lease = Known(here=[(7, 1)]), datetime(2026, 1, 31, tzinfo=UTC)
+    renewed = [lease + timedelta(seconds=2 * n) for n in range(3)]
+    seen = (lease, lease, renewed[1], renewed[1], renewed[2])
+    assert [known.lives(8, 1, each) for each in seen] == [False, False, False, False, True]
+    assert not known.lives(8, 2, renewed[2])
+    assert known.lives(7, 1, lease)
 
 
 async def test_those_who_join_get_the_one_answer_whoever_of_them_leaves(on: Stage) -> None:
