@@ -545,7 +545,10 @@ async def test_what_undo_needs_is_told_to_nobody(
     undone = await alice.post(f"/api/messages/{history.json()[-1]['id']}/undo")
     await told(alice, model, conversation_id=turn["conversation_id"])
     async with sessions() as session:
-        kept = text("SELECT tool_calls_json FROM messages WHERE user_id = :id AND role <> 'user'")
+        kept = text(
+            "SELECT tool_calls_json FROM messages WHERE user_id = :id AND role <> 'user'"
+            " ORDER BY id"
+        )
         found = await (await session.connection()).execute(kept, {"id": alice_id})
         first = json.loads(found.scalars().all()[0])
     assert [set(call) for call in first] == [{"tool", "args", "result", "undo"}] * 2
