@@ -5,11 +5,9 @@ test depends on another or cleans up after itself.
 """
 
 import inspect
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from math import ceil
 from typing import Any
 
 import httpx
@@ -66,11 +64,6 @@ class ByModule(LoadScopeScheduling):  # type: ignore[misc]
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
     return ByModule(config, log)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are cores, since of three workers one waits for something."""
-    return ceil((os.process_cpu_count() or 1) * 1.5)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -180,6 +180,7 @@ async def test_who_leaves_just_before_the_answer_is_sent_has_not_taken_it(on: St
             on.go_on.set()
             await until(partial(is_waited_for, on.url), limit=30)
             leave(writer, "reloaded")
+            await until(partial(is_waited_for, on.url, by=2), limit=30)  # to say that it has left
         await alice.until(("complete", True))
         for server in (on.two, on.one):
             async with server.client(alice.token) as client:
