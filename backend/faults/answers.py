@@ -7,14 +7,12 @@ from math import inf
 from backend.faults.deciding import decision_breaches, declined_tasks
 from backend.faults.model import TOOLS
 from backend.faults.postgres import Row
-from backend.faults.scenario import Kind, Scenario, Verb
+from backend.faults.scenario import Scenario, Verb
 from backend.faults.sendings import Attempt, Sent
 from backend.faults.tables import Tables, Turn, shown
 
 TWO_LEASES = 12.0
 """Seconds after which a message without a key is no longer waited for."""
-IN_HAND = 0.1
-"""Seconds from when a server is frozen to when what it had sent by then has been committed."""
 
 
 def answer_breaches(scenario: Scenario, sent: list[Sent], tables: Tables) -> Iterator[str]:
@@ -49,7 +47,7 @@ def _message(
     yield from (f"{name}: {each}" for a in sent.attempts for each in _answer(a, sent, turns))
     if sent.key and len(turns) > 1:
         yield f"{name} has {len(turns)} turns under one key"
-    if len(turns) > 1 + _doubtful(scenario, sent, turns):
+    if len(turns) > 1 + _doubtful(sent, turns, scenario.resends):
         yield f"{name} was taken for {len(turns)} messages"
     yield from (f"{name}: {each}" for turn in turns for each in decision_breaches(scenario, turn))
     if scenario.patient and sent.message.number == scenario.faults[0].message:
@@ -64,28 +62,25 @@ def _message(
         yield from (f"{name}: {each}" for each in _effect(scenario, sent, last))
 
 
-def _doubtful(scenario: Scenario, sent: Sent, turns: list[Turn]) -> int:
+def _doubtful(sent: Sent, turns: list[Turn], resends: int) -> int:
     """How many turns more than one there may be.
 
-    A server that dies or freezes with its answer in hand can tell nobody that it was not taken,
-    and one whose client hangs up once it was handed to the socket takes it for delivered. What no
+    A server that dies with its answer in hand can tell nobody that it was not taken, and one
+    whose client hangs up once the answer was handed to the socket takes it for delivered. What no
     earlier attempt had begun are messages of their own, as many as are sent at the same moment;
     and so is what is sent once another of them is answered, be it meant at the same moment.
     All else that was not taken is the same message when it comes again.
     """
     whole = [turn for turn in turns[:-1] if turn.answer["status"] == "complete"]
     died = sum(each.status is None and not each.left for each in sent.attempts)
-    here = (each.kind for each in scenario.faults if each.message == sent.message.number)
-    moment = IN_HAND if Kind.PAUSE in here else 0.0
     missed = sum(
-        any(turn.answer["ended"] < each.left + moment for turn in whole)
+        any(turn.answer["ended"] < each.left for turn in whole)
         for each in sent.attempts
         if each.left
     )
     answered = min((each.heard for each in sent.attempts if each.status == 200), default=inf)
     overtaken = sum(answered < each.sent < inf for each in sent.attempts)
-    resent = min(len(whole), died + missed) * scenario.resends
-    return resent + _at_once(sent, turns) - 1 + overtaken
+    return min(len(whole), died + missed) * resends + _at_once(sent, turns) - 1 + overtaken
 
 
 def _at_once(sent: Sent, turns: list[Turn]) -> int:
@@ -111,10 +106,7 @@ def _answer(attempt: Attempt, sent: Sent, turns: list[Turn]) -> Iterator[str]:
         yield "no answer came"
     # a turn that is still being worked on, after its time; without a key not before it is clear
     busy = attempt.status == 409 and (sent.key or attempt.seconds > TWO_LEASES)
-    # each that is sent again at the same moment decides as often, and every one of these watches
-    together = sum(each.round == attempt.round for each in sent.attempts)
-    crowded = attempt.status == 429 and together > 1 and "windows" in str(attempt.body)
-    if attempt.status not in (None, 200, 503) and not busy and not crowded:
+    if attempt.status not in (None, 200, 503) and not busy:
         yield f"answered with {attempt.status} {attempt.body}"
         return
     if attempt.status == 200:

@@ -24,6 +24,9 @@ PATIENCE = 40.0
 """Seconds that an answer may take: waiting for a dead run, a run, an outage at its end."""
 CONFLICT = 409
 """What those are answered that others have overtaken."""
+DECIDERS = 2
+"""Streams that decide at once for each message that waits: of those that are sent again at the same
+moment each decides, and a person may have ten streams."""
 PAUSE = 0.25
 """Seconds before a message is sent again."""
 
@@ -172,7 +175,7 @@ class Client:
             await outlive(self.stage, asked.message_id)
         posted = [
             await self._choose(f"{asked.pending} {number}", number)
-            for number in range(self.scenario.resends)
+            for number in range(min(self.scenario.resends, DECIDERS))
         ]
         more = [Seen(each.name, known=asked.whole) for each in posted]
         sent.views += more
