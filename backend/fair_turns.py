@@ -13,6 +13,8 @@ TURN_SECONDS = 0.005
 """How long a turn goes on; the piece at hand is finished."""
 SHORT_SECONDS = 0.001
 """What takes less is no work to wait for."""
+LONG_BODY = 16 * 1024
+"""Bytes of a request's body whose judging is long work."""
 _locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 """Held for a turn and a round of the loop: of many with long work, one is in others' way."""
 

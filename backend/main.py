@@ -21,7 +21,7 @@ from backend.agent.models.catalog import open_providers
 from backend.agent.toolsets import open_toolsets
 from backend.auth import open_sign_in
 from backend.config import Settings, SettingsError, load_settings
-from backend.database import Sessions, create_db_and_tables, create_pool
+from backend.database import Pool, Sessions, create_db_and_tables, create_pool
 from backend.errors import StartFailure
 from backend.gauges import watched
 from backend.limits.counters import open_counters
@@ -167,10 +167,14 @@ async def _open_database(app: FastAPI, settings: Settings, stack: AsyncExitStack
     app.state.sessions = Sessions(pool)
     app.state.autocommit = Sessions(pool, autocommit=True)
     # a connection each, which no request can hold up
-    for own in ("lease_pool", "mark_pool"):
-        pool = create_pool(settings.model_copy(update={"database_pool_size": 1}), url)
-        stack.push_async_callback(pool.close)
-        setattr(app.state, own, pool)
+    app.state.lease_pool = _own_pool(settings, url, stack)
+    app.state.mark_pool = _own_pool(settings, url, stack)
+
+
+def _own_pool(settings: Settings, url: str, stack: AsyncExitStack) -> Pool:
+    pool = create_pool(settings.model_copy(update={"database_pool_size": 1}), url)
+    stack.push_async_callback(pool.close)
+    return pool
 
 
 async def _open_runtime(

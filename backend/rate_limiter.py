@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.config import Settings
 from backend.errors import InvalidSession, RateLimited
+from backend.fair_turns import LONG_BODY
 from backend.identity.cookies import brings_session_cookie
 from backend.limits.counters import Counters, Standing
 from backend.limits.windows import KEYS_MAX
@@ -33,10 +34,8 @@ Bucket = Literal["chat", "history", "tasks"]
 
 LONG_PAGES = "60/minute"
 """Pages of more than 100 kB that one address is sent, such as the API's document unpacked."""
-LONG_BODY = 16 * 1024
-"""Bytes of a body that is not read from who has sent too many invalid ones."""
 LONG_INVALID = "10/minute"
-"""Invalid calls with so long a body, each of which takes as long to be judged as ten others."""
+"""Invalid calls with a body over `LONG_BODY`, each of which takes as long to be judged as many."""
 SUSPECTS_AT_ONCE = 2
 """Sign-ins that are looked up at the same time for addresses that have failed too often."""
 

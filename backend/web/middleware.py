@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import StartFailure
-from backend.fair_turns import own_turn
+from backend.fair_turns import LONG_BODY, own_turn
 from backend.web.envelope import as_app_error, error_response
 from backend.web.logs import request_id
 from backend.web.refusals import BodyTooLarge, HeadTooLarge, RequestRefused, RequestTooSlow
@@ -28,9 +28,6 @@ logger = logging.getLogger("backend.access")
 
 BODY_MAX = 64 * 1024
 """Bytes of a request's body; the largest valid one is a task of about 20 kB."""
-LONG = 16 * 1024
-"""Bytes of a body that is parsed in a round of the loop in which no other of its kind is."""
-
 FIELDS_MAX = 100
 """Header fields of a request; a browser sends about 20, and proxies add a few."""
 
@@ -198,7 +195,7 @@ class BodyLimit:
                 raise _refusal(BodyTooLarge())
             if deadline is not None and not message.get("more_body", False):
                 deadline = None  # what may come now is the client's leaving
-                if received > LONG:
+                if received > LONG_BODY:
                     await own_turn()  # to be parsed
             return message
 

@@ -1,6 +1,7 @@
 """How soon what the model says is with those who look, in the process that runs the turn."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from statistics import median
 from time import monotonic, process_time
 
@@ -30,13 +31,23 @@ async def seconds_to_be_seen(
     return clock() - began
 
 
+@asynccontextmanager
+async def watched_turn(
+    replicas: Replicas, model: ScriptedModel, number: int = 0
+) -> AsyncIterator[tuple[Speech, Events]]:
+    """A turn whose model has been asked, and what a viewer is shown of it."""
+    speech = Speech()
+    model.extend([speech.step])
+    turn = body("hello", chat=f"c{number}")
+    async with streaming(replicas.one, "POST", "/api/ui/chat", json=turn) as events:
+        await speech.begun.wait()
+        yield speech, events
+
+
 async def test_text_reaches_those_who_look_at_this_process_within_20_ms(
     replicas: Replicas, model: ScriptedModel
 ) -> None:
-    speech = Speech()
-    model.extend([speech.step])
-    async with streaming(replicas.one, "POST", "/api/ui/chat", json=body("hello")) as events:
-        await speech.begun.wait()
+    async with watched_turn(replicas, model) as (speech, events):
         await seconds_to_be_seen(speech, events, "It ")
         words = [f"word{number} " for number in range(WORDS)]
         taken = [await seconds_to_be_seen(speech, events, each) for each in words]
@@ -64,11 +75,7 @@ async def test_text_that_was_held_is_with_those_who_look_20_ms_after_it_is_clear
 ) -> None:
     taken = []
     for number in range(TURNS):
-        speech = Speech()
-        model.extend([speech.step])
-        turn = body("hello", chat=f"c{number}")
-        async with streaming(replicas.one, "POST", "/api/ui/chat", json=turn) as events:
-            await speech.begun.wait()
+        async with watched_turn(replicas, model, number) as (speech, events):
             speech.say(held)
             taken.append(await seconds_to_be_seen(speech, events, clear))
             while held + clear not in "".join(part.get("delta", "") for part in events.seen):
@@ -90,11 +97,7 @@ async def test_text_that_may_be_more_than_text_to_its_end_is_there_20_ms_after_i
 ) -> None:
     taken = []
     for number in range(TURNS):
-        speech = Speech()
-        model.extend([speech.step])
-        turn = body("hello", chat=f"c{number}")
-        async with streaming(replicas.one, "POST", "/api/ui/chat", json=turn) as events:
-            await speech.begun.wait()
+        async with watched_turn(replicas, model, number) as (speech, events):
             speech.say(*text)
             speech.end()
             await speech.closed.wait()
