@@ -6,6 +6,7 @@ time in one go, in which nobody is served. Here a thread at the start does.
 
 import asyncio
 import json
+import logging
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,8 @@ import httpx2
 from openai import AsyncOpenAI
 
 from backend.settings.providers import Api
+
+logger = logging.getLogger(__name__)
 
 _USAGE = {
     "input_tokens": 1,
@@ -65,13 +68,17 @@ _EVENTS: dict[str, list[dict[str, Any]]] = {
 def rehearse(api: Api) -> None:
     """Have the types of this API's answers, whole and streamed, made; once in a process.
 
-    For a thread without an event loop.
+    For a thread without an event loop. Where it fails, the first answer is slower, no more.
     """
-    asyncio.run(_rehearse(api))
+    try:
+        asyncio.run(_rehearse(api))
+    except Exception as error:
+        logger.warning("answers of %s were not rehearsed", api, exc_info=error)
 
 
 async def _rehearse(api: Api) -> None:
-    network = httpx2.AsyncClient(transport=httpx2.MockTransport(_rehearsed_answer))
+    transport = httpx2.MockTransport(_rehearsed_answer)
+    network = httpx2.AsyncClient(transport=transport, trust_env=False)
     async with AsyncOpenAI(api_key="none", base_url="http://nowhere", http_client=network) as asked:
         if api == "responses":
             await asked.responses.create(model="rehearsed", input="Well?")

@@ -22,9 +22,12 @@ for api in ("responses", "chat_completions"):
 async def test_what_the_first_answer_takes_is_spent_before() -> None:
     """In a process that has read none, by the seconds of its CPU."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _FIRST_AND_SECOND, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", _FIRST_AND_SECOND),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
-    said, _ = await process.communicate()
+    said, warned = await process.communicate()
+    assert not warned
     for line in said.decode().splitlines():
         first, second = map(float, line.split())
         assert second < first / 2
