@@ -1,10 +1,11 @@
 """Projects, steps and the calendar on the page, what a conversation has cost, and where it goes."""
 
+import asyncio
 import re
 
 import httpx
 from agents.testing import ScriptedModel
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from backend.tests.journal.test_usage import costing
 from backend.tests.page.conftest import OpenPage
@@ -71,6 +72,33 @@ async def test_a_project_is_named_anew_and_deleted_and_its_tasks_stay(
         assert (await alice.get("/api/projects")).json()["total"] == 0
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("region", name="Open")).to_contain_text("Buy paint")
+
+
+async def test_what_is_opened_before_the_projects_are_known_shows_them_then(
+    open_page: OpenPage, alice_id: str, alice: httpx.AsyncClient
+) -> None:
+    project = (await alice.post("/api/projects", json={"name": "Kitchen"})).json()["id"]
+    await add(alice, "Buy paint", project_id=project)
+    known = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await known.wait()
+        await route.continue_()
+
+    async with open_page(alice_id) as page:
+        await page.route("**/api/projects", hold)
+        await page.reload()
+        await page.get_by_role("button", name=re.compile("^Buy paint")).click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog.get_by_label("Project")).to_be_hidden()
+        known.set()
+        await expect(dialog.get_by_label("Project")).to_have_value(str(project))
+        known.clear()
+        await page.reload()
+        await page.get_by_role("button", name="Projects and calendar").click()
+        await expect(dialog).to_be_visible()
+        known.set()
+        await expect(dialog.get_by_label("Name of Kitchen")).to_be_visible()
 
 
 async def test_steps_are_shown_ticked_added_and_taken_away(

@@ -2,25 +2,25 @@
 
 import { get, patch, post, remove, request } from "./api.js";
 import { closeDialog, el, openDialog, toast } from "./dom.js";
-import { allProjects, projectOptions } from "./projects.js";
+import { projectField } from "./projects.js";
 import { explain, moneyText } from "./words.js";
 
 export const nameOf = (conversation) => conversation.title ?? "Untitled";
 
-let offered = [];
+let offering = Promise.resolve([]);
 
-/** Which models may be chosen; one alone is no choice. */
-export async function loadModels() {
-  offered = await get("/api/models").then((found) => found.models ?? [], () => []);
+/** Ask which models may be chosen; one alone is no choice. */
+export function loadModels() {
+  offering = get("/api/models").then((found) => found.models ?? [], () => []);
+  return offering;
 }
 
 /** Open the menu; `on` has `changed`, given the conversation as it is then, and `open`, which null closes. */
 export function openMenu(conversation, on) {
   const place = `/api/conversations/${conversation.id}`;
   const title = el("input", { name: "title", maxlength: 200, value: conversation.title ?? "", required: true, autocomplete: "off" });
-  const models = offered.length > 1 && modelChoice(conversation);
-  const modelBefore = models && models.value;
-  const project = allProjects().length > 0 && el("select", { name: "project" }, ...projectOptions(conversation.project_id, "None"));
+  const model = modelField(conversation);
+  const project = projectField(conversation.project_id);
   const fault = el("p", { class: "fault", role: "alert" });
   const used = el("p", { class: "muted" });
   const attempt = async (does) => {
@@ -33,9 +33,7 @@ export function openMenu(conversation, on) {
   };
   const save = (event) => {
     event.preventDefault();
-    const sent = { title: title.value };
-    if (models && models.value !== modelBefore) Object.assign(sent, JSON.parse(models.value));
-    if (project) sent.project_id = project.value ? Number(project.value) : null;
+    const sent = { title: title.value, project_id: project.value, ...model.chosen };
     attempt(async () => on.changed(await patch(place, sent)));
   };
   const quiet = (label, does) => el("button", { type: "button", class: "quiet", onclick: () => attempt(does) }, label);
@@ -47,8 +45,8 @@ export function openMenu(conversation, on) {
       { class: "sheet", onsubmit: save },
       el("h2", {}, "This conversation"),
       el("label", {}, el("span", {}, "Name"), title),
-      models && el("label", {}, el("span", {}, "Answered by"), models),
-      project && el("label", {}, el("span", {}, "Project"), project),
+      model.field,
+      project.field,
       used,
       el("div", { class: "row" },
         quiet(label, async () => on.changed(await post(`${place}/${way}`))),
@@ -61,11 +59,18 @@ export function openMenu(conversation, on) {
   get(`${place}?limit=1`).then(({ usage }) => { used.textContent = spent(usage); }, () => {});
 }
 
-/** What answers here is among the choices also where it is offered no more. */
-function modelChoice({ provider, model }) {
-  const isThis = (each) => each.provider === provider && each.model === model;
-  const choices = offered.some(isThis) ? offered : [{ provider, model }, ...offered];
-  return el("select", { name: "model" }, ...choices.map((each) => el("option", { value: JSON.stringify({ provider: each.provider, model: each.model }), selected: isThis(each) }, `${each.model} (${each.provider})`)));
+/** A choice among the models, and this conversation's own; hidden until it is known that there is one. */
+function modelField(conversation) {
+  const value = ({ provider, model }) => JSON.stringify({ provider, model });
+  const now = value(conversation);
+  const choice = el("select", { name: "model" });
+  const field = el("label", { hidden: true }, el("span", {}, "Answered by"), choice);
+  offering.then((offered) => {
+    const choices = offered.some((each) => value(each) === now) ? offered : [conversation, ...offered];
+    choice.replaceChildren(...choices.map((each) => el("option", { value: value(each), selected: value(each) === now }, `${each.model} (${each.provider})`)));
+    field.hidden = offered.length < 2;
+  });
+  return { field, get chosen() { return field.hidden || choice.value === now ? {} : JSON.parse(choice.value); } };
 }
 
 function spent({ answers, input_tokens: input, output_tokens: output, cost_usd: cost }) {

@@ -20,11 +20,23 @@ export const projectOf = (id) => projects.find((each) => each.id === id) ?? null
 /** The project that is looked at; null for everything. */
 export const chosenProject = () => projectOf(chosen);
 
-/** The options of a choice among them; `none` is what no project is called. */
-export const projectOptions = (id, none) => [
+const projectOptions = (id, none) => [
   el("option", { value: "" }, none),
   ...projects.map((each) => el("option", { value: each.id, selected: each.id === id }, each.name)),
 ];
+
+/** A choice among them, hidden until there are any; `none` is what no project is called. */
+export function projectField(id, none = "None") {
+  const choice = el("select", { name: "project" });
+  const field = el("label", {}, el("span", {}, "Project"), choice);
+  const fill = () => {
+    field.hidden = projects.length === 0;
+    choice.replaceChildren(...projectOptions(id, none));
+    if (field.hidden) projectsNews.addEventListener("change", fill, { once: true });
+  };
+  fill();
+  return { field, get value() { return field.hidden ? undefined : Number(choice.value) || null; } };
+}
 
 export function showProjects() {
   byId("project").addEventListener("change", ({ currentTarget: { value } }) => {
@@ -58,6 +70,7 @@ function draw() {
 
 function arrange() {
   const list = el("ul", { class: "rows" });
+  let shown = "";
   const fault = el("p", { class: "fault", role: "alert" });
   const name = el("input", { name: "project", maxlength: 200, required: true, placeholder: "New project", "aria-label": "New project", autocomplete: "off" });
   const attempt = async (does) => {
@@ -66,7 +79,7 @@ function arrange() {
       await does();
       await loadProjects();
       channel?.postMessage("change");
-      list.replaceChildren(...projects.map((each) => row(each, attempt)));
+      show();
     } catch (error) {
       fault.textContent = explain(error).text;
     }
@@ -78,7 +91,13 @@ function arrange() {
       name.value = "";
     });
   };
-  list.append(...projects.map((each) => row(each, attempt)));
+  const show = () => {
+    shown = JSON.stringify(projects);
+    list.replaceChildren(...projects.map((each) => row(each, attempt)));
+  };
+  show();
+  // they may be on their way still, or be others by now
+  loadProjects().then(() => shown === JSON.stringify(projects) || list.contains(document.activeElement) || show());
   openDialog(
     "Projects and calendar",
     el(

@@ -3,7 +3,7 @@
 import { post, put } from "./api.js";
 import { dueValue, fieldValues } from "./dates.js";
 import { closeDialog, el, openDialog } from "./dom.js";
-import { allProjects, chosenProject, projectOptions } from "./projects.js";
+import { chosenProject, projectField } from "./projects.js";
 import { stepsField } from "./steps.js";
 import { explain } from "./words.js";
 
@@ -20,7 +20,7 @@ export function editTask(task, saved) {
   const priority = el("select", { name: "priority" }, ...["low", "medium", "high"].map((each) => option(each, capital(each), task?.priority ?? "medium")));
   const repeat = el("select", { name: "recurrence" }, ...[["none", "Never"], ["daily", "Daily"], ["weekly", "Weekly"], ["monthly", "Monthly"]].map(([value, label]) => option(value, label, task?.recurrence_pattern ?? "none")));
   const tags = el("input", { name: "tags", value: (task?.tags ?? []).join(", "), placeholder: "home, errands", autocomplete: "off" });
-  const project = allProjects().length > 0 && el("select", { name: "project" }, ...projectOptions(task ? task.project_id : chosenProject()?.id, "None"));
+  const project = projectField(task ? task.project_id : chosenProject()?.id);
   const steps = !task && el("textarea", { name: "steps", rows: 2, placeholder: "One a line" });
   const fault = el("p", { class: "fault", role: "alert" });
 
@@ -33,9 +33,9 @@ export function editTask(task, saved) {
       due_date: dueValue(date.value, time.value),
       tags: tags.value.split(",").map((tag) => tag.trim()).filter(Boolean),
       recurrence_pattern: repeat.value,
+      project_id: project.value,
     };
     if (steps) sent.steps = steps.value.split("\n").filter((line) => line.trim()).map((line) => ({ title: line }));
-    if (project) sent.project_id = project.value ? Number(project.value) : null;
     try {
       saved(await (task ? put(`/api/tasks/${task.id}`, sent) : post("/api/tasks", sent)));
       closeDialog();
@@ -57,7 +57,7 @@ export function editTask(task, saved) {
       task ? stepsField(task, saved) : field("Steps", steps),
       el("div", { class: "pair" }, field("Due", date), field("Time", time)),
       el("div", { class: "pair" }, field("Priority", priority), field("Repeats", repeat)),
-      project ? el("div", { class: "pair" }, field("Tags", tags), field("Project", project)) : field("Tags", tags),
+      el("div", { class: "pair" }, field("Tags", tags), project.field),
       fault,
       el("div", { class: "actions" }, el("button", { type: "button", class: "quiet", onclick: closeDialog }, "Cancel"), el("button", { type: "submit", class: "primary" }, "Save")),
     ),
