@@ -21,7 +21,7 @@ class Hearing(asyncio.Protocol):
         self.first: float | None = None
         """Seconds from the request to the first word."""
         self.talks = asyncio.Event()
-        """Set with the first word."""
+        """Set with the first word, or where the stream has ended without one."""
         self.ended = asyncio.get_running_loop().create_future()
         self._request = request
         self._rest = b""
@@ -65,6 +65,7 @@ class Hearing(asyncio.Protocol):
                 self.ended.set_result(None)
             else:
                 self.ended.set_exception(error)
+            self.talks.set()
             self._transport.close()
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from statistics import median
 
 import psycopg
@@ -89,15 +89,16 @@ def _message(person: int, words: int, pause: int) -> bytes:
 
 
 @asynccontextmanager
-async def _pair(postgres: Postgres, url: str, port: int) -> AsyncIterator[tuple[Side, Side, int]]:
+async def _pair(
+    postgres: Postgres, url: str, port: int, people: Iterator[int]
+) -> AsyncIterator[tuple[Side, Side, int]]:
     async with (
         bare_stream(port) as bare,
         service(postgres.folder, url, port) as ours,
         service(postgres.folder, url, port) as other,
     ):
-        request = our_request(count())
         yield (
-            Side(ours.port, ours.pid, request),
+            Side(ours.port, ours.pid, our_request(people)),
             Side(bare.port, bare.pid, _bare_request),
             other.port,
         )
@@ -105,7 +106,8 @@ async def _pair(postgres: Postgres, url: str, port: int) -> AsyncIterator[tuple[
 
 async def live(postgres: Postgres, quick: bool) -> list[Figure]:
     url = postgres.new_database("live")
-    async with talker() as port, _pair(postgres, url, port) as (ours, bare, other):
+    people = count()
+    async with talker() as port, _pair(postgres, url, port, people) as (ours, bare, other):
         for side in (ours, bare):
             await side.rush(8)
             side.rates.clear()
@@ -119,8 +121,9 @@ async def live(postgres: Postgres, quick: bool) -> list[Figure]:
         writes = await _log_writes(url, ours)
         seconds = 1.5 if quick else 4.0
         loads = [await side.carries(32, seconds) for side in (ours, bare)]
-        lags = await _resumed_lags(ours, other)
-        stops = [await _stop_elsewhere(ours, other, n) for n in range(5 if quick else 20)]
+        lags = await _resumed_lags(ours, other, list(islice(people, 16)))
+        stopped = islice(people, 5 if quick else 20)
+        stops = [await _stop_elsewhere(ours, other, person) for person in stopped]
     first = median(ours.firsts) / median(bare.firsts)
     rush = median(ours.rates) / median(bare.rates)
     share = median(ours.shares) / median(bare.shares)
@@ -159,9 +162,8 @@ async def _log_writes(url: str, ours: Side) -> float:
     return (row[0] if row else 0) / took
 
 
-async def _resumed_lags(ours: Side, other: int) -> list[float]:
+async def _resumed_lags(ours: Side, other: int, people: list[int]) -> list[float]:
     """How late words are for viewers of another process, from when they came to watch."""
-    people = range(400, 416)
     talking = [await Hearing.begin(ours.port, _message(each, 75, PAUSE_MS)) for each in people]
     await asyncio.gather(*(each.talks.wait() for each in talking))
     watching = []
@@ -174,9 +176,8 @@ async def _resumed_lags(ours: Side, other: int) -> list[float]:
     return [lag for each in watching for lag in each.lags[50:]]
 
 
-async def _stop_elsewhere(ours: Side, other: int, number: int) -> float:
+async def _stop_elsewhere(ours: Side, other: int, person: int) -> float:
     """Seconds from the order at another process to the end of the stream."""
-    person = 450 + number
     heard = await Hearing.begin(ours.port, _message(person, 1000, PAUSE_MS))
     await heard.talks.wait()
     request = http_request("POST", f"/api/ui/chat/c{person}/stop", token_of(person), {})
