@@ -24,6 +24,8 @@ class Upkeep:
         self._days = settings.retention_days
         self._sessions = sessions
         self._erasing: dict[str, asyncio.Task[None]] = {}
+        self.began = asyncio.Event()
+        """Set once the first round was gone, with which a process takes up what others left."""
 
     @property
     def under_way(self) -> list[asyncio.Task[None]]:
@@ -66,6 +68,7 @@ class Upkeep:
                 except Exception as error:
                     logger.warning("a round was not gone", exc_info=error)
                 taken = self._sessions.pool.taken
+                self.began.set()
             await asyncio.sleep(ROUND_S)
 
     async def take_up(self) -> None:

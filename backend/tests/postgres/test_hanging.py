@@ -44,6 +44,7 @@ async def service(url: str) -> AsyncIterator[Service]:
         client_of(app, token) as client,
     ):
         assert (await client.get("/api/tasks")).status_code == 200
+        await app.state.upkeep.began.wait()
         yield app, client, proxy
 
 
@@ -58,7 +59,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
 HANGS: dict[str, Callable[[TcpProxy], object]] = {
     "frozen": lambda proxy: proxy.freeze(),
     "black hole": lambda proxy: proxy.black_hole(),
-    "no word in the middle": lambda proxy: proxy.on(b"", Trouble.DROP_ANSWER),
+    "no word in the middle": lambda proxy: proxy.drop_answers(),
 }
 
 
@@ -98,7 +99,7 @@ async def test_a_write_that_waits_for_a_strangers_lock_is_given_up_and_lets_go(
 
 async def test_a_commit_that_hangs_is_given_up(service: Service) -> None:
     _, client, proxy = service
-    hung = proxy.on(b"COMMIT", Trouble.BLACK_HOLE)
+    hung = proxy.on(b"COMMIT", Trouble.BLACK_HOLE, after=b"Milk")
     async with within(READ_LIMIT):
         assert (await client.post("/api/tasks", json={"title": "Milk"})).status_code == 503
     assert hung.is_set()

@@ -64,6 +64,23 @@ class Link:
 
 
 @dataclass(eq=False)
+class _Expected:
+    """What is to befall the connection whose client says a certain thing, after another one."""
+
+    holding: bytes
+    trouble: Trouble
+    after: bytes
+    happened: asyncio.Event = field(default_factory=asyncio.Event)
+    links: set[Link] = field(default_factory=set)
+    """On which the other thing was said."""
+
+    def meets(self, link: Link, data: bytes) -> bool:
+        if self.after in data:
+            self.links.add(link)
+        return link in self.links and self.holding in data
+
+
+@dataclass(eq=False)
 class TcpProxy:
     """Connections to one server, which come to grief as the test says."""
 
@@ -79,7 +96,7 @@ class TcpProxy:
     """How often a client spoke after its server had: each time it had waited."""
     _frozen: bool = False
     _deaf: bool = False
-    _troubles: list[tuple[bytes, Trouble, asyncio.Event]] = field(default_factory=list)
+    _troubles: list[_Expected] = field(default_factory=list)
 
     def freeze(self) -> None:
         """Hold everything back, on old and new connections, until `thaw`."""
@@ -98,6 +115,11 @@ class TcpProxy:
         for link in self.links:
             link.black_hole()
 
+    def drop_answers(self) -> None:
+        """Have the server hear what is said on the connections there are, and nobody hear it."""
+        for link in self.links:
+            link.trouble = Trouble.DROP_ANSWER
+
     def heal(self) -> None:
         """Serve new connections again; those whose packets were dropped stay lost."""
         self._deaf = False
@@ -107,15 +129,15 @@ class TcpProxy:
         for link in self.links:
             link.cut()
 
-    def on(self, holding: bytes, trouble: Trouble) -> asyncio.Event:
-        """The next time a client's message holds these bytes, on whichever connection.
+    def on(self, holding: bytes, trouble: Trouble, *, after: bytes = b"") -> asyncio.Event:
+        """The next time a client's message holds these bytes, on a connection that said `after`.
 
         The event is set when it does. What is prepared is sent once and named after that, so
-        match a value, or `COMMIT`; b"" is whatever is said next.
+        match a value, or `COMMIT` after one: the service has commits of its own.
         """
-        happened = asyncio.Event()
-        self._troubles.append((holding, trouble, happened))
-        return happened
+        expected = _Expected(holding, trouble, after)
+        self._troubles.append(expected)
+        return expected.happened
 
     async def _serve(self, link: Link, client: StreamReader, server: StreamReader) -> None:
         self.connected += 1
@@ -154,12 +176,11 @@ class TcpProxy:
     def _asked(self, link: Link, data: bytes) -> None:
         self.round_trips += link.heard
         link.heard = False
-        for found in self._troubles:
-            holding, trouble, happened = found
-            if holding in data:
-                self._troubles.remove(found)
-                happened.set()
-                self._befall(link, trouble)
+        for expected in tuple(self._troubles):
+            if expected.meets(link, data):
+                self._troubles.remove(expected)
+                expected.happened.set()
+                self._befall(link, expected.trouble)
                 return
 
     def _befall(self, link: Link, trouble: Trouble) -> None:
