@@ -61,6 +61,7 @@ from backend.web.middleware import (
     BodyLimit,
     ErrorBoundary,
     HeadLimit,
+    InFlight,
     PlainStartFailure,
     RequestContext,
     SecurityHeaders,
@@ -112,6 +113,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
             app.state.metrics_port = await stack.enter_async_context(telling)
             await stack.enter_async_context(load_tokenizer())
             await _open_database(app, settings, stack)
+            stack.push_async_callback(app.state.in_flight.answered)
             counters = await stack.enter_async_context(open_counters(settings))
             app.state.rate_limits = RateLimits(settings, counters)
             app.state.sign_in = await stack.enter_async_context(
@@ -141,6 +143,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.stopping = False
+    app.state.in_flight = InFlight()
     app.state.readiness = health.Readiness()
     app.state.api_pages = docs.prepare_api_pages(app)
     install_error_handlers(app)
@@ -219,7 +222,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         Cors, origins=settings.allowed_origins, more_headers=settings.allowed_headers
     )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, in_flight=app.state.in_flight)
     if settings.telemetry:
         app.add_middleware(Seen)
     app.add_middleware(PlainStartFailure)

@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from uuid import uuid4
 
 from psycopg import OperationalError
@@ -18,7 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.errors import StartFailure
+from backend.errors import StartFailure, Stopping
 from backend.fair_turns import LONG_BODY, own_turn
 from backend.web.envelope import as_app_error, error_response
 from backend.web.logs import request_id
@@ -30,6 +31,8 @@ BODY_MAX = 64 * 1024
 """Bytes of a request's body; the largest valid one is a task of about 20 kB."""
 FIELDS_MAX = 100
 """Header fields of a request; a browser sends about 20, and proxies add a few."""
+ANSWER_S = 5.0
+"""Seconds that an answer may take once the server has given its request up."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -41,6 +44,34 @@ SECURITY_HEADERS = {
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+class InFlight:
+    """The requests that are being answered; `app.state.in_flight`.
+
+    A server that stops gives up those that take too long, and does not wait until they have been
+    told so: what they need must last until then.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._number += 1
+        self._none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._number -= 1
+        if not self._number:
+            self._none.set()
+
+    async def answered(self) -> None:
+        """Wait until there are none, for `ANSWER_S` at the most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await self._none.wait()
+
+
 class RequestContext:
     """Give each request an id, on the answer and in every log line, and log how it ended.
 
@@ -48,8 +79,9 @@ class RequestContext:
     path template, never the query or the body.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
         self.app = app
+        self.in_flight = in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,7 +101,8 @@ class RequestContext:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_id)
+            with self.in_flight:
+                await self.app(scope, receive, send_with_id)
         finally:
             fields = {
                 "method": scope["method"],
@@ -84,8 +117,9 @@ class RequestContext:
 class ErrorBoundary:
     """Turn what nobody foresaw into a 500 in the envelope, inside the CORS middleware.
 
-    Starlette's own last handler stands outside of it, and an answer without CORS headers is
-    shown to the person as a lost connection.
+    And what a stop cuts short into a 503, of which the server would make a 500. Starlette's own
+    last handler stands outside of it, and an answer without CORS headers is shown to the person
+    as a lost connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -104,6 +138,10 @@ class ErrorBoundary:
 
         try:
             await self.app(scope, receive, note_start)
+        except asyncio.CancelledError:  # only a server that stops cancels a request
+            if started:
+                raise
+            await error_response(Stopping())(scope, receive, send)
         except Exception as error:
             answer = error_response(as_app_error(error))
             if started:

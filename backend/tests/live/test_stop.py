@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from backend.tests.live.conftest import Replicas
 from backend.tests.live.test_streams import body, history, post, resumed, texts
-from backend.tests.support import better_auth
+from backend.tests.support.databases import someone_waits_for
 from backend.tests.support.live import kinds, said, streaming
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.speaking import Speech
@@ -212,16 +212,6 @@ async def test_a_stop_waits_for_a_tool_in_its_transaction(
     assert "abort" in answer.text
     stands = (await replicas.one.get(f"/api/tasks/{task['id']}")).json()
     assert stands["completed"] is True
-
-
-async def someone_waits_for(url: str, pid: int) -> None:
-    """Wait until someone waits for a lock that this connection has."""
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
-    for _ in range(500):
-        if await better_auth.execute(url, waiting, pid):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody waits")
 
 
 async def test_a_stop_of_what_is_not_there_is_not_found(

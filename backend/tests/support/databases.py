@@ -1,5 +1,6 @@
 """Real databases for the tests: one embedded server for the run, one database for each test."""
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -175,3 +176,14 @@ async def catalog(url: str) -> list[tuple[str, str, str]]:
     """Every column, constraint and index of our tables: the table, which of these, its text."""
     async with await AsyncConnection.connect(url) as connection:
         return await (await connection.execute(CATALOG)).fetchall()
+
+
+async def someone_waits_for(url: str, pid: int) -> None:
+    """Wait until someone waits for a lock that this connection has."""
+    waiting = "SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+    async with await AsyncConnection.connect(url, autocommit=True) as looking:
+        for _ in range(2000):
+            if (await looking.execute(waiting, (pid,))).rowcount:
+                return
+            await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")

@@ -5,8 +5,10 @@ import signal
 
 import httpx
 import pytest
+from psycopg import AsyncConnection
 
 from backend.tests.support import better_auth
+from backend.tests.support.databases import someone_waits_for
 from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.servers import serving
@@ -66,6 +68,25 @@ async def test_what_does_not_finish_in_time_is_closed_as_failed_with_its_record(
         assert status == "failed"
         messages = await messages_of(alice, conversation_id)
         assert messages[1]["content"].startswith("I could not finish. Done so far: added task")
+
+
+async def test_a_request_that_a_stop_cuts_short_is_told_so(
+    shared_database_url: str, alice_id: str, alice: httpx.AsyncClient
+) -> None:
+    token = await better_auth.sign_in(shared_database_url, alice_id)
+    task = (await alice.post("/api/tasks", json={"title": "Milk"})).json()["id"]
+    async with (
+        serving(shared_database_url, "http://127.0.0.1:9", SHUTDOWN_SECONDS="1") as server,
+        server.client(token) as client,
+        await AsyncConnection.connect(shared_database_url) as stranger,
+    ):
+        await stranger.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (task,))
+        sent = asyncio.create_task(client.patch(f"/api/tasks/{task}/complete"))
+        await someone_waits_for(shared_database_url, stranger.info.backend_pid)
+        assert await server.stop() == 0
+        refused = await sent
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "SERVICE_UNAVAILABLE"
 
 
 async def test_readiness_says_no_from_the_order_to_stop(
