@@ -54,6 +54,7 @@ from backend.turns.live import keep_live
 from backend.turns.runs import Runs
 from backend.turns.runtime import Runtime
 from backend.upkeep.rounds import keep_upkeep
+from backend.version import VERSION
 from backend.web.cors import Cors
 from backend.web.envelope import install_error_handlers
 from backend.web.logs import configure_logging
@@ -133,7 +134,7 @@ def create_app(settings: Settings, *, model: Model | None = None) -> FastAPI:
 
     app = FastAPI(
         title="To-do chat backend",
-        version="0.1.0",
+        version=VERSION,
         summary="One chat message becomes task changes and a saved answer.",
         lifespan=lifespan,
         routes=_routes(),

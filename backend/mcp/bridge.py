@@ -31,8 +31,9 @@ from mcp_types import (
 )
 from mcp_types.version import LATEST_MODERN_VERSION
 
-from backend.mcp.words import INSTRUCTIONS, NAME, TITLE, VERSION
+from backend.mcp.words import INSTRUCTIONS, NAME, TITLE
 from backend.settings.mcp import BridgeSettings
+from backend.version import VERSION
 
 type Context = ServerRequestContext[Any, Any]
 

@@ -36,9 +36,10 @@ from backend.errors import RateLimited
 from backend.journal.outside import OutsideCall
 from backend.mcp.calls import IDEMPOTENCY_KEY, Result, call_tool
 from backend.mcp.tools import TOOLS
-from backend.mcp.words import INSTRUCTIONS, NAME, TITLE, VERSION
+from backend.mcp.words import INSTRUCTIONS, NAME, TITLE
 from backend.tasks.people import last_zone
 from backend.time_zones import zone_of
+from backend.version import VERSION
 from backend.visible import shows_something
 
 type Context = ServerRequestContext[Any, Request]

@@ -2,7 +2,6 @@
 
 NAME = "todo-chat"
 TITLE = "To-do list"
-VERSION = "0.1.0"
 INSTRUCTIONS = """\
 The to-do list of the person who is signed in. A task is named by its task_id: look it up with \
 list_tasks before you change one. What you change stands in the person's history under your \

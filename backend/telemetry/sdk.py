@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -29,6 +28,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from backend.config import Settings, SettingsError
 from backend.telemetry import figures, spans
 from backend.telemetry.tracing import OtelTracing
+from backend.version import VERSION
 
 STOP_SECONDS = 3.0
 """How long an end of the app waits for what is still to be sent."""
@@ -154,7 +154,7 @@ def _resource(settings: Settings) -> Resource:
     told = Resource.create(
         {
             "service.name": settings.otel_service_name,
-            "service.version": _version(),
+            "service.version": VERSION,
             "service.instance.id": uuid4().hex,
         }
     )
@@ -168,13 +168,6 @@ def _headers(settings: Settings) -> Mapping[str, str] | None:
         return None
     pairs = (pair.partition("=") for pair in given.get_secret_value().split(",") if "=" in pair)
     return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}
-
-
-def _version() -> str:
-    try:
-        return version(_SERVICE_NAME)
-    except PackageNotFoundError:  # run from a checkout
-        return "0"
 
 
 async def _in_thread(work: Callable[[], Any]) -> None:

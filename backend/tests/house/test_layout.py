@@ -33,6 +33,7 @@ FLOORS = (
         "fair_turns",
         "tls",
         "cursors",
+        "version",
     ),
     ("database", "postgres", "schemas"),
     ("auth", "identity", "rate_limiter", "limits", "web"),
