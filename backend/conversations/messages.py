@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     ColumnElement,
+    Select,
     Text,
     and_,
     bindparam,
@@ -97,6 +98,11 @@ SHOWN_MESSAGES = select(
 ).where(messages.c.conversation_id == bindparam("conversation"), SHOWN)
 _COLUMNS = len(SHOWN_MESSAGES.selected_columns)
 LATEST_FIRST = (messages.c.created_at.desc(), messages.c.id.desc())
+CONTEXT_MAX_BYTES = 8_000_000
+"""Of the records that are read for a model, which end with the message that passes it.
+
+Much more than any is given: what was told is cut before it is shown again.
+"""
 _TOLD_TO_NO_MODEL = ("asked", "replaced_json")
 """May be half a megabyte each, and are not read where a context is."""
 _NEWEST_MESSAGES = (
@@ -131,6 +137,21 @@ _NEWEST_OF_CONTEXT = _NEWEST_MESSAGES.where(
     or_(messages.c.created_at > _began_at, messages.c.id >= _began_with),
 )
 _ID = re.compile(r"[0-9]{1,19}")
+
+
+def _as_many_as_fit(rows: Select[Any]) -> Select[Any]:
+    """The newest of `rows`, newest first, as far as their records are to be read."""
+    found = rows.subquery("found")
+    order = (found.c.created_at.desc(), found.c.id.desc())
+    size = func.sum(func.coalesce(func.octet_length(found.c.tool_calls_json), 0))
+    read = select(found, size.over(order_by=order, rows=(None, -1)).label("ahead")).subquery("read")
+    fits = func.coalesce(read.c.ahead, 0) < CONTEXT_MAX_BYTES
+    return select(read).where(fits).order_by(read.c.created_at.desc(), read.c.id.desc())
+
+
+_READ_NEWEST = _as_many_as_fit(_NEWEST_MESSAGES)
+_READ_SINCE = _as_many_as_fit(_NEWEST_SINCE)
+_READ_CONTEXT = _as_many_as_fit(_NEWEST_OF_CONTEXT)
 
 
 @dataclass(frozen=True)
@@ -208,13 +229,13 @@ async def read_messages(
     before: int = ID_MAX,
     since: int | None = None,
 ) -> list[StoredMessage]:
-    """The newest `limit` messages with an id below `before`, oldest first.
+    """The newest `limit` messages with an id below `before`, oldest first, as far as they fit.
 
     `since` is the id of the first one that is read, if there are not more than `limit` from
     there; without one it is that of the conversation.
     """
     values = {"conversation": conversation_id, "limit": limit, "before": before, "since": since}
-    rows = await execute(session, _NEWEST_MESSAGES if since is None else _NEWEST_SINCE, values)
+    rows = await execute(session, _READ_NEWEST if since is None else _READ_SINCE, values)
     return [stored(row) for row in reversed(rows.all())]
 
 
@@ -224,7 +245,7 @@ def read_context_ahead(session: Session, conversation_id: int, limit: int) -> Ah
     They come newest first; `stored_before` makes of them what `read_messages` gives.
     """
     values = {"conversation": conversation_id, "limit": limit, "before": ID_MAX}
-    return session.ahead(_NEWEST_OF_CONTEXT, values)
+    return session.ahead(_READ_CONTEXT, values)
 
 
 def stored_before(result: Result, message_id: int) -> list[StoredMessage]:

@@ -9,12 +9,13 @@ from time import perf_counter
 import httpx
 from agents.testing import ScriptedModel
 
+from backend.conversations.messages import CONTEXT_MAX_BYTES
 from backend.conversations.tool_calls import RECORD_MAX_BYTES
 from backend.fair_turns import TURN_SECONDS, all_in_turns, own_turn
 from backend.tests.conversations.test_history import conversation_of, message_in
 from backend.tests.support.databases import Sessions, scalar
-from backend.tests.support.scripting import says
-from backend.tests.test_chat import messages_of
+from backend.tests.support.scripting import given, says
+from backend.tests.test_chat import chat, messages_of
 from backend.tests.turns.test_again import added, again
 
 PAGES = 2
@@ -61,6 +62,22 @@ async def test_a_page_of_long_records_ends_early_and_none_is_left_out(
         await alice.get(f"/api/conversations/{conversation_id}/export?format=markdown")
     ).text
     assert markdown.endswith(f"{len(contents)} messages.\n")
+
+
+async def test_of_long_records_as_many_are_read_for_a_model_as_fit(
+    alice: httpx.AsyncClient, alice_id: str, sessions: Sessions, model: ScriptedModel
+) -> None:
+    conversation_id = await conversation_of(sessions, alice_id)
+    fit = -(-CONTEXT_MAX_BYTES // len(record()))
+    for number in range(fit + 3):
+        await message_in(sessions, conversation_id, alice_id, "user", f"q{number}")
+        said = {"status": "complete", "tool_calls_json": record()}
+        await message_in(sessions, conversation_id, alice_id, "assistant", f"a{number}", **said)
+    model.extend([says("Fine.")])
+    await chat(alice, "How is it?", conversation_id=conversation_id)
+    told = [item["content"] for item in given(model) if item.get("role") == "assistant"]
+    whole = range(4, fit + 3)  # of the one that passes the bound the question is not read
+    assert told == [f"a{number}" for number in whole]
 
 
 async def test_answers_that_were_replaced_are_kept_as_far_as_they_fit(
