@@ -28,13 +28,15 @@ class Ears:
         self._waiter: asyncio.Future[None] | None = None
         self._listening = False
         self._late: NoAnswer | None = None
+        self._heard = False
+        """Whether something has come since the block of `limit` began."""
         self.spoken_to = False
         """Whether something came that nobody waited for: the end, as a rule."""
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
         """Within the block a wait raises `NoAnswer` when `seconds` have passed since its start."""
-        self._late = None
+        self._late, self._heard = None, False
         timer = asyncio.get_running_loop().call_later(seconds, self._give_up, seconds)
         try:
             yield
@@ -47,12 +49,15 @@ class Ears:
         if not self._listening:
             loop.add_reader(self._descriptor, self._hear)
             self._listening = True
-        self._waiter = loop.create_future()
-        try:
-            if self._late is None:
+        if self._heard and _is_readable(self._descriptor):
+            # of a connection that was reset uvloop says so once, however much there is to read
+            await asyncio.sleep(0)
+        elif self._late is None:
+            self._waiter = loop.create_future()
+            try:
                 await self._waiter
-        finally:
-            self._waiter = None
+            finally:
+                self._waiter = None
         if self._late is not None:
             raise self._late
 
@@ -81,6 +86,7 @@ class Ears:
 
     def _hear(self) -> None:
         if self._waiter:
+            self._heard = True
             self._wake()
         elif _is_readable(self._descriptor):
             self.spoken_to = True
