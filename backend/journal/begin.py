@@ -56,7 +56,7 @@ class Known:
     """The leases seen of each run; the second renewal proves that its process lives.
 
     The first may have been on its way while the database, or the process, stood still; and who
-    wakes renews before it finds that a client has left, and says so.
+    wakes renews before it finds that a client has left. The second says that as well.
     """
 
     def lives(self, message_id: int, attempt: int, lease_until: datetime) -> bool:

@@ -264,15 +264,22 @@ TAKEN = text("""
     WHERE id = :message AND attempt = :attempt AND status IN ('complete', 'waiting')
 """)
 RENEW = text(f"""
-    UPDATE messages SET lease_until = {_LEASE_END}
+    UPDATE messages
+    SET lease_until = {_LEASE_END},
+        repeats_until = CASE WHEN untaken THEN coalesce(repeats_until, {_WINDOW_END})
+                        ELSE repeats_until END
     FROM (
-      SELECT id FROM messages
-      JOIN unnest(CAST(:messages AS bigint[]), CAST(:attempts AS integer[]))
-        AS held (message, attempt) ON id = message AND messages.attempt = held.attempt
+      SELECT id, untaken FROM messages
+      JOIN unnest(CAST(:messages AS bigint[]), CAST(:attempts AS integer[]),
+                  CAST(:untaken AS boolean[]))
+        AS held (message, attempt, untaken) ON id = message AND messages.attempt = held.attempt
       WHERE status = 'running'
       FOR UPDATE OF messages SKIP LOCKED
     ) AS unlocked
     WHERE messages.id = unlocked.id
     RETURNING messages.id
 """)
-"""A row that someone has locked is not waited for: the others' leases would lapse meanwhile."""
+"""A row that someone has locked is not waited for: the others' leases would lapse meanwhile.
+
+A run that nobody waits for any more says so with its lease, whatever holds `UNTAKEN` up.
+"""

@@ -15,7 +15,7 @@ Nothing here commits: the caller's transaction does.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -259,11 +259,13 @@ def written(turn: Turn, **values: object) -> dict[str, object]:
     }
 
 
-async def renew_leases(session: Session, runs: Collection[tuple[int, int]]) -> set[int]:
-    """Say that the runs behind these rows, each a message's id and an attempt, are alive.
+async def renew_leases(session: Session, runs: Mapping[tuple[int, int], bool]) -> set[int]:
+    """Say that the runs behind these rows, each a message's id and an attempt, are alive, and of
+    which of them nobody waits for the answer any more.
 
     The ids of the rows that say so now; the others are closed, or locked by someone.
     """
     ids, attempts = zip(*runs, strict=True)
-    values = {"messages": list(ids), "attempts": list(attempts)}
+    untaken = list(runs.values())
+    values = {"messages": list(ids), "attempts": list(attempts), "untaken": untaken}
     return set((await session.execute(statements.RENEW, values)).scalars())

@@ -45,7 +45,7 @@ class Leases:
     async def _renew(self) -> bool:
         """Whether all of them are renewed, by now or by the second try."""
         for _ in range(2):
-            runs = list(self._runs.held())
+            runs = {key: run.untaken for key, run in self._runs.held().items()}
             if not runs:
                 return True
             try:
@@ -55,7 +55,7 @@ class Leases:
                 logger.warning("leases not renewed", exc_info=error)
         return False
 
-    async def _renew_once(self, runs: list[tuple[int, int]]) -> set[int]:
+    async def _renew_once(self, runs: dict[tuple[int, int], bool]) -> set[int]:
         """What hangs is cut off: the session throws its connection away."""
         async with asyncio.timeout(CONNECT_LIMIT), self._autocommit() as session:
             return await renew_leases(session, runs)

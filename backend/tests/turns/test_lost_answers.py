@@ -9,7 +9,7 @@ import signal
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
@@ -28,6 +28,7 @@ from backend.tests.support.provider_wire import Hang, Request, Step
 from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.servers import Server, serving
+from backend.tests.support.tcp_proxy import Trouble, tcp_proxy
 from backend.tests.support.wire import opened, parsed, with_length
 from backend.tests.test_chat import chat, messages_of
 
@@ -39,6 +40,7 @@ class Stage:
     """Two replicas on one database, and a provider that is asked by rule and holds answers back."""
 
     url: str
+    provider_url: str
     one: Server
     two: Server
     thinking: asyncio.Event
@@ -63,7 +65,7 @@ async def on(shared_database_url: str) -> AsyncIterator[Stage]:
         serving(url, provider.base_url) as one,
         serving(url, provider.base_url) as two,
     ):
-        yield Stage(url, one, two, thinking, go_on)
+        yield Stage(url, provider.base_url, one, two, thinking, go_on)
 
 
 @dataclass
@@ -223,6 +225,27 @@ def test_one_renewal_of_a_lease_may_be_late_news_of_a_process_that_stands_still(
     assert [known.lives(8, 1, each) for each in seen] == [False, False, False, False, True]
     assert not known.lives(8, 2, renewed[2])
     assert known.lives(7, 1, lease)
+
+
+async def test_whose_mark_does_not_get_through_says_with_its_lease_that_nobody_waits(
+    on: Stage,
+) -> None:
+    """Its connection is lost at each try, and only renewals reach the database."""
+    async with (
+        tcp_proxy(on.url) as wire,
+        serving(wire.url, on.provider_url) as one,
+        person(replace(on, one=one), "alice") as alice,
+        on.two.client(alice.token) as client,
+    ):
+        writer = await alice.begin({"message": "Add milk"})
+        for _ in range(20):
+            wire.on(b"SET repeats_until", Trouble.BLACK_HOLE)
+        leave(writer, "reloaded")
+        await alice.until(("running", True))
+        again = asyncio.create_task(client.post("/api/chat", json={"message": "Add milk"}))
+        on.go_on.set()
+        assert (await again).headers["idempotency-replayed"] == "true"
+        assert await tasks_of(client) == 1
 
 
 async def test_those_who_join_get_the_one_answer_whoever_of_them_leaves(on: Stage) -> None:
