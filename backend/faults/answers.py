@@ -65,22 +65,38 @@ def _message(
 def _doubtful(sent: Sent, turns: list[Turn], resends: int) -> int:
     """How many turns more than one there may be.
 
-    A server that dies with its answer in hand can tell nobody that it was not taken, and one
-    whose client hangs up once the answer was handed to the socket takes it for delivered. What no
-    earlier attempt had begun are messages of their own, as many as are sent at the same moment;
-    and so is what is sent once another of them is answered, be it meant at the same moment.
-    All else that was not taken is the same message when it comes again.
+    A server that dies or freezes with its answer in hand can tell nobody that it was not taken,
+    and one whose client hangs up once the answer was handed to the socket takes it for delivered.
+    What no earlier attempt had begun are messages of their own, as many as are sent at the same
+    moment; and so is what is sent once another of them is answered, be it meant at the same
+    moment. All else that was not taken is the same message when it comes again.
     """
     whole = [turn for turn in turns[:-1] if turn.answer["status"] == "complete"]
     died = sum(each.status is None and not each.left for each in sent.attempts)
     missed = sum(
-        any(turn.answer["ended"] < each.left for turn in whole)
+        any(turn.answer["ended"] < each.left or _in_hand(each, sent, turn) for turn in whole)
         for each in sent.attempts
         if each.left
     )
     answered = min((each.heard for each in sent.attempts if each.status == 200), default=inf)
     overtaken = sum(answered < each.sent < inf for each in sent.attempts)
     return min(len(whole), died + missed) * resends + _at_once(sent, turns) - 1 + overtaken
+
+
+def _in_hand(attempt: Attempt, sent: Sent, turn: Turn) -> bool:
+    """Whether the server of `attempt` froze or died while the end of `turn` was on its way.
+
+    It is so where no other can have begun the turn, and where it ended while that server did
+    nothing: its end was sent before, and the server heard of it when it went on, if at all.
+    A later attempt's end says itself that nobody has taken it yet.
+    """
+    created = turn.asked["created"]
+    begun_by = [each for each in sent.attempts if each.began <= created <= each.heard]
+    return (
+        begun_by == [attempt]
+        and turn.answer["attempt"] == 1
+        and any(each.began <= turn.answer["ended"] < each.ended for each in attempt.standstills)
+    )
 
 
 def _at_once(sent: Sent, turns: list[Turn]) -> int:

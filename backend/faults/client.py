@@ -52,10 +52,8 @@ class Client:
         sent = Sent(message, key, body)
         self.sent.append(sent)
         began = perf_counter()
-        while await self._send_once(sent) and perf_counter() < began + GIVE_UP:
-            if key is None:  # under a key it has to be the same request
-                body["conversation_id"] = self.conversation_id
-            await asyncio.sleep(PAUSE)
+        while await self._send_once(sent) and perf_counter() < began + GIVE_UP:  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE)  # as a person does, of whom no event tells
         await self.faults.over(message)
 
     async def _send_once(self, sent: Sent) -> bool:
@@ -65,19 +63,24 @@ class Client:
         sending = [self._attempt(sent, number) for _ in range(times)]
         attempts = await asyncio.gather(*sending)
         for attempt in attempts:
-            self._learn(attempt)
+            self._learn(sent, attempt)
         return self.scenario.persistent and sent.answered is None
 
-    def _learn(self, attempt: Attempt) -> None:
+    def _learn(self, sent: Sent, attempt: Attempt) -> None:
+        """Where it is being talked: this message too, if it is sent again, and not elsewhere."""
         if attempt.status == 200:
             self.conversation_id = attempt.body["conversation_id"]
         elif self.scenario.attentive and "conversation_id" in attempt.details:
             self.conversation_id = attempt.details["conversation_id"]
+        else:
+            return
+        if sent.key is None:  # under a key it has to be the same request
+            sent.body["conversation_id"] = self.conversation_id
 
     async def _attempt(self, sent: Sent, number: int) -> Attempt:
         message = sent.message
         replica = await self._choose(message.text, len(sent.attempts))
-        attempt = Attempt(replica.name, number)
+        attempt = Attempt(replica.name, number, replica.standstills)
         sent.attempts.append(attempt)
         ask = self._ask_streamed if self.scenario.streamed else self._ask
         asking = asyncio.create_task(ask(replica, sent, attempt))

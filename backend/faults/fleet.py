@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from pathlib import Path
 from random import Random
+from time import time
 from typing import Any, cast
 
 from backend.faults.waiting import until
@@ -33,6 +35,17 @@ class DidNotStart(Exception):
     """A server ended, or did not serve within `START_LIMIT`; the text is the end of its log."""
 
 
+@dataclass
+class Standstill:
+    """A time in which a server did nothing, in seconds since 1970: frozen, or dead from then on.
+
+    What it wrote to the database in that time it had sent before.
+    """
+
+    began: float
+    ended: float = inf
+
+
 @dataclass(eq=False)
 class Replica:
     """One server process. Once it is not `usable` nobody begins anything there."""
@@ -47,6 +60,7 @@ class Replica:
     killed: bool = False
     disturbed: int = 0
     """How often it was killed, stopped, frozen or let go on."""
+    standstills: list[Standstill] = field(default_factory=list)
 
     async def serves(self) -> bool:
         """Whether it has begun to; its address is known then.
@@ -199,6 +213,7 @@ class Fleet:
     def kill(self, replica: Replica) -> None:
         """End it at once, and start another in its slot."""
         replica.killed = True
+        replica.standstills.append(Standstill(time()))
         replica.signal(signal.SIGKILL)
         self._replace(replica)
 
@@ -216,10 +231,14 @@ class Fleet:
     def freeze(self, replica: Replica) -> None:
         """Stop its clock: it answers nobody, and knows nothing of it afterwards."""
         replica.usable = False
+        replica.standstills.append(Standstill(time()))
         replica.signal(signal.SIGSTOP)
         self.frozen.add(replica)
 
     async def thaw(self, replica: Replica) -> None:
+        if not replica.killed:
+            for each in replica.standstills:
+                each.ended = min(each.ended, time())
         replica.signal(signal.SIGCONT)
         self.frozen.discard(replica)
         async with self._changed:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 from math import inf
+from time import time
 from typing import Any
 
+from backend.faults.fleet import Standstill
 from backend.faults.scenario import Message
 from backend.faults.streams import Seen
 
@@ -15,8 +17,12 @@ class Attempt:
     replica: str
     round: int = 0
     """Those of one round are sent at once."""
+    standstills: list[Standstill] = field(default_factory=list)
+    """Of its server, also those to come."""
+    began: float = field(default_factory=time)
+    """When it was about to be written to a connection, in seconds since 1970."""
     sent: float = inf
-    """When all of it was written to a connection, in seconds since 1970."""
+    """When all of it was written."""
     heard: float = inf
     """When its answer had come."""
     seconds: float = 0.0
