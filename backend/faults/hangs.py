@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from random import Random
 
 from psycopg import AsyncConnection, Error
@@ -119,15 +119,18 @@ async def _lose_a_word(wire: TcpProxy, random: Random, away: float) -> None:
 
 @asynccontextmanager
 async def locked(stage: Stage, statement: str, *values: object) -> AsyncIterator[None]:
-    """Hold what `statement` locks, for the block; nothing where others hold it."""
-    async with stage.postgres.connection() as mine:
+    """Hold what `statement` locks, for the block; nothing where others hold it, or all is down."""
+    async with AsyncExitStack() as stack:
         with suppress(Error):
+            mine = await stack.enter_async_context(stage.postgres.connection())
+            stack.push_async_callback(_let_go, mine)
             await _lock(mine, statement, *values)
-        try:
-            yield
-        finally:
-            with suppress(Error):  # ended by another fault
-                await mine.rollback()
+        yield
+
+
+async def _let_go(mine: AsyncConnection[Row]) -> None:
+    with suppress(Error):  # ended by another fault
+        await mine.rollback()
 
 
 async def _lock(mine: AsyncConnection[Row], statement: str, *values: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
 
-from backend.faults.fleet import RUN_LIMIT, Replica
+from backend.faults.fleet import RUN_LIMIT, Replica, application
 from backend.faults.hangs import hang
 from backend.faults.postgres import Row, through_outages
 from backend.faults.scenario import PROVIDER, WIDE, Fault, Kind, Message, Moment, Scenario
@@ -231,7 +231,8 @@ class Faults:
                 else:
                     self._go_on(self.stop(fault.message))
             case Kind.TERMINATE:
-                await through_outages(self.stage.postgres.terminate_connections)
+                well = [application(slot) for slot in self.stage.patient]
+                await through_outages(lambda: self.stage.postgres.terminate_connections(well))
             case Kind.STALL:
                 await asyncio.sleep(STALL)
             case _:

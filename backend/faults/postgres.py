@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -86,13 +86,17 @@ class Postgres:
             await connection.execute(f"ALTER SYSTEM {setting}".encode())
             await connection.execute("SELECT pg_reload_conf()")
 
-    async def terminate_connections(self) -> None:
-        """End every connection of the service, as an administrator or a failover does."""
+    async def terminate_connections(self, well: Collection[str] = ()) -> None:
+        """End every connection of the service, as an administrator or a failover does.
+
+        Those of the servers named as `well` only where they idle: what they are at goes on.
+        """
         async with self.connection() as connection:
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE backend_type = 'client backend' AND application_name <> %s",
-                [NAME],
+                " WHERE backend_type = 'client backend' AND application_name <> %s"
+                " AND (state = 'idle' OR application_name <> ALL (%s))",
+                [NAME, list(well)],
             )
 
 
