@@ -171,12 +171,13 @@ async def _open_database(app: FastAPI, settings: Settings, stack: AsyncExitStack
     app.state.sessions = Sessions(pool)
     app.state.autocommit = Sessions(pool, autocommit=True)
     # a connection each, which no request can hold up
-    app.state.lease_pool = _own_pool(settings, url, stack)
-    app.state.mark_pool = _own_pool(settings, url, stack)
+    app.state.lease_pool = _own_pool(pool, settings, url, stack)
+    app.state.mark_pool = _own_pool(pool, settings, url, stack)
 
 
-def _own_pool(settings: Settings, url: str, stack: AsyncExitStack) -> Pool:
+def _own_pool(beside: Pool, settings: Settings, url: str, stack: AsyncExitStack) -> Pool:
     pool = create_pool(settings.model_copy(update={"database_pool_size": 1}), url)
+    pool.beside = beside
     stack.push_async_callback(pool.close)
     return pool
 

@@ -1,7 +1,8 @@
 """The connections of a process: bounded in number, and each wait for one in time.
 
 A connection is looked at before it is used only where it has idled, has spoken unasked, or where
-another one has failed since: what closes is heard of at once, without a question.
+another one has failed since: what closes is heard of at once, without a question. In a pool
+beside another, for what must not wait, such a one is replaced: a look that hangs takes a second.
 """
 
 import asyncio
@@ -74,6 +75,8 @@ class Pool:
         self._closing: set[asyncio.Task[None]] = set()
         self._prepares = not address.pooled
         self.checkout_s = CHECKOUT_S
+        self.beside: Pool | None = None
+        """The pool of this process whose failures tell of the same network and database."""
         self.taken = 0
         """How often a connection was asked for: whether anybody needs the database."""
 
@@ -121,7 +124,8 @@ class Pool:
             connection = self._idle.pop()
             now = asyncio.get_running_loop().time()
             if now - connection.made_at < RECYCLE_S and (
-                not self._is_doubtful(connection, now) or await self._look(connection)
+                not self._is_doubtful(connection, now)
+                or (self.beside is None and await self._look(connection))
             ):
                 connection.reused = True
                 return connection
@@ -130,9 +134,8 @@ class Pool:
 
     def _is_doubtful(self, connection: Connection, now: float) -> bool:
         idle_since = connection.last_used
-        return (
-            connection.spoken_to or now - idle_since > LOOK_AFTER_S or idle_since < self._failed_at
-        )
+        failed_at = max(pool._failed_at for pool in (self, self.beside) if pool)
+        return connection.spoken_to or now - idle_since > LOOK_AFTER_S or idle_since < failed_at
 
     async def _look(self, connection: Connection) -> bool:
         try:

@@ -9,8 +9,9 @@ import pytest
 from fastapi import FastAPI
 from psycopg import AsyncConnection, Error, OperationalError
 from psycopg.errors import IdleInTransactionSessionTimeout, TransactionTimeout
+from sqlalchemy import text
 
-from backend.database import is_ready
+from backend.database import Sessions, is_ready
 from backend.errors import is_outage
 from backend.postgres.connection import Asked
 from backend.postgres.queries import Query
@@ -95,6 +96,21 @@ async def test_a_write_that_waits_for_a_strangers_lock_is_given_up_and_lets_go(
             assert (await client.patch(path)).status_code == 503
         await stranger.rollback()
     assert (await client.patch(path)).json()["completed"] is True
+
+
+async def test_what_must_not_wait_takes_no_connection_that_may_hang_as_another_did(
+    service: Service,
+) -> None:
+    app, client, proxy = service
+    marks = Sessions(app.state.mark_pool, autocommit=True)
+    question = text("SELECT pg_backend_pid() AS served_by")
+    async with marks() as session:
+        before = (await session.execute(question)).one().served_by
+    proxy.black_hole()
+    assert (await client.get("/api/tasks")).status_code == 503
+    proxy.heal()
+    async with marks() as session:
+        assert (await session.execute(question)).one().served_by != before
 
 
 async def test_a_commit_that_hangs_is_given_up(service: Service) -> None:
