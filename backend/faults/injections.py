@@ -71,7 +71,7 @@ class Faults:
     _requests: Counter[int] = field(default_factory=Counter)
     _over: set[int] = field(default_factory=set)
     _begun: set[Fault] = field(default_factory=set)
-    _frozen: dict[int, Replica] = field(default_factory=dict)
+    _frozen: dict[int, list[Replica]] = field(default_factory=dict)
     _thought: asyncio.Event = field(default_factory=asyncio.Event)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -133,7 +133,7 @@ class Faults:
         await self._thaw(message.number)
 
     async def _thaw(self, number: int) -> None:
-        if replica := self._frozen.pop(number, None):
+        for replica in self._frozen.pop(number, ()):
             await self.stage.fleet.thaw(replica)
 
     async def _thaw_in_time(self, number: int) -> None:
@@ -220,7 +220,7 @@ class Faults:
                 self._go_on(self._stop(replica))
             case Kind.PAUSE:
                 fleet.freeze(replica)
-                self._frozen[fault.message] = replica
+                self._frozen.setdefault(fault.message, []).append(replica)
                 self._go_on(self._thaw_in_time(fault.message))
                 self.leaving[fault.message].set()
             case Kind.LEAVE:
