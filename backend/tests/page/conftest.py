@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from agents.testing import ScriptedModel
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 from backend.config import Settings
 from backend.tests.conftest import make_settings, running
@@ -21,6 +21,10 @@ from backend.tests.support import better_auth
 from backend.tests.support.live import served
 from backend.tests.support.npm import install
 from backend.tests.support.tcp_proxy import TcpProxy, tcp_proxy
+
+PATIENCE_MS = 15_000
+"""How long a page may take to show what it must: long, for a machine that is at work."""
+expect.set_options(timeout=PATIENCE_MS)
 
 TOOLS = Path(__file__).parents[1] / "support" / "browser_tools"
 
@@ -112,7 +116,7 @@ def _opens(browser: Browser, address: str, shared_database_url: str) -> OpenPage
             timezone_id=ZONE,
             locale="en-GB",
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         watch = Watch(address, expected=expected)
         context.on("request", watch.request)
         context.on("console", watch.console)
