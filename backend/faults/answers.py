@@ -49,7 +49,8 @@ def _message(
         yield f"{name} has {len(turns)} turns under one key"
     if len(turns) > 1 + _doubtful(sent, turns, scenario.resends):
         yield f"{name} was taken for {len(turns)} messages"
-    yield from (f"{name}: {each}" for turn in turns for each in decision_breaches(scenario, turn))
+    for turn in turns:
+        yield from (f"{name}: {each}" for each in decision_breaches(scenario, sent, turn, tables))
     if scenario.patient and sent.message.number == scenario.faults[0].message:
         yield from (f"{name}: {each}" for each in _healthy(sent, turns))
     if (

@@ -11,8 +11,9 @@ from backend.conversations.approvals import DECLINED
 from backend.faults.model import TOOLS
 from backend.faults.postgres import Row
 from backend.faults.scenario import Scenario
+from backend.faults.sendings import Sent
 from backend.faults.stage import Stage
-from backend.faults.tables import Turn
+from backend.faults.tables import Tables, Turn
 
 _OUTLIVE = """
     UPDATE messages SET ended_at = ended_at - interval '25 hours'
@@ -48,8 +49,12 @@ def declined_tasks(turn: Turn) -> Counter[str]:
     return declined
 
 
-def decision_breaches(scenario: Scenario, turn: Turn) -> Iterator[str]:
-    """What is wrong with a turn that has decided calls: each is on record once, as decided."""
+def decision_breaches(scenario: Scenario, sent: Sent, turn: Turn, tables: Tables) -> Iterator[str]:
+    """What is wrong with a turn that has decided calls: each is on record once, as decided.
+
+    Unless too late, or passed over: then it is declined, though the person would have approved.
+    """
+    undecided = scenario.outlives or _is_passed_over(sent, turn, tables)
     decided = [each for each in turn.approvals if each["done"]]
     if turn.answer["status"] == "complete" and len(decided) < len(turn.approvals):
         yield "it is complete, and not all that was asked for is done or declined"
@@ -62,8 +67,26 @@ def decision_breaches(scenario: Scenario, turn: Turn) -> Iterator[str]:
         if len(recorded) != len(alike):
             yield f"{tool} was decided {len(alike)} times and is on record {len(recorded)} times"
         as_meant = scenario.disputed or yes is approved(scenario, tool, 0)
-        if not as_meant and not (scenario.outlives and not yes):
+        if not as_meant and not (undecided and not yes):
             yield f"{tool} was {'approved' if yes else 'declined'} by nobody"
+
+
+def _is_passed_over(sent: Sent, turn: Turn, tables: Tables) -> bool:
+    """Whether the person, to whom nobody has confirmed a decision, has gone on with a message.
+
+    The turn has ended in the transaction that began the other.
+    """
+    answer = turn.answer
+    return (
+        sent.answered is None
+        and answer["status"] == "complete"
+        and any(
+            later.asked["conversation_id"] == answer["conversation_id"]
+            and later.asked["id"] > answer["id"]
+            and later.asked["created"] <= answer["ended"]
+            for later in tables.turns
+        )
+    )
 
 
 def _names(call: Row) -> tuple[str, Any]:

@@ -1,12 +1,15 @@
 """What the fault suite takes for a message of its own, and what for one that was done twice."""
 
+import json
 from dataclasses import replace
 from math import inf
 from typing import Any
 
 import pytest
 
+from backend.conversations.approvals import DECLINED
 from backend.faults.answers import answer_breaches
+from backend.faults.deciding import decision_breaches
 from backend.faults.fleet import Standstill
 from backend.faults.scenario import Fault, Kind, Message, Moment, Scenario
 from backend.faults.sendings import Attempt, Sent
@@ -25,6 +28,7 @@ SCENARIO = Scenario(
     together=False,
     stubborn=False,
 )
+DELETE = {"tool": "delete_task", "args": {"task_id": 1}}
 FROZEN = Standstill(10.0, 11.0)
 LEFT = Attempt("one", 0, [FROZEN], began=9.0, sent=9.1, left=10.1)
 AGAIN = Attempt("two", 1, [], began=10.4, sent=10.41, heard=10.6, status=200)
@@ -85,3 +89,23 @@ def test_an_answer_whose_row_says_that_nobody_took_it_is_given_again_whatever_fr
 
 def test_one_standstill_excuses_no_more_than_was_sent_at_once() -> None:
     assert judged(10.2, LEFT, AGAIN, again=2) == ["message 1 was taken for 3 messages"]
+
+
+@pytest.mark.parametrize(
+    ("status", "conversation", "began", "rightly"),
+    [(503, 1, 10.1, True), (200, 1, 10.1, False), (503, 2, 10.1, False), (503, 1, 10.3, False)],
+    ids=["gone on", "its decision was confirmed", "elsewhere", "afterwards"],
+)
+def test_only_who_goes_on_unanswered_declines_what_would_have_been_approved(
+    status: int, conversation: int, began: float, rightly: bool
+) -> None:
+    declined = turn(1, 9.5, 10.2)
+    declined[1] |= {
+        "tool_calls_json": json.dumps([DELETE | {"result": DECLINED}]),
+        "approvals_json": json.dumps({"calls": [DELETE | {"done": True, "approved": False}]}),
+    }
+    later = [row | {"conversation_id": conversation} for row in turn(2, began, 10.5)]
+    tables = Tables([*declined, *later], [], [])
+    sent = Sent(HELLO, None, {}, [replace(REFUSED, status=status)])
+    wrong = list(decision_breaches(replace(SCENARIO, approves=True), sent, tables.turns[0], tables))
+    assert wrong == ([] if rightly else ["delete_task was declined by nobody"])
