@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -129,16 +130,27 @@ async def execute(url: str, *statements: str) -> None:
             await connection.execute(statement.encode())
 
 
+_ASKED_IN: ContextVar[list[str] | None] = ContextVar("the block that asks", default=None)
+
+
 @contextmanager
-def statements_sent(look: Callable[[str], object] | None = None) -> Iterator[list[str]]:
-    """What the apps of this process send meanwhile, in order; `look` is told each."""
+def statements_sent(
+    look: Callable[[str], object] | None = None, *, by_anyone: bool = False
+) -> Iterator[list[str]]:
+    """What is sent to the database for those who ask in the block, in order; `look` is told each.
+
+    An app goes its rounds whenever it likes, and so does each other app of this process: what they
+    send by themselves counts only `by_anyone`. Who asks through a socket is anyone.
+    """
     sent: list[str] = []
 
     def note(record: logging.LogRecord) -> None:
-        sent.append(record.getMessage())
-        if look:
-            look(sent[-1])
+        if by_anyone or _ASKED_IN.get() is sent:
+            sent.append(record.getMessage())
+            if look:
+                look(sent[-1])
 
+    asking = _ASKED_IN.set(sent)  # and so in each task that is begun in the block
     handler = logging.Handler()
     handler.emit = note  # type: ignore[method-assign]
     level = statements_logger.level
@@ -149,6 +161,7 @@ def statements_sent(look: Callable[[str], object] | None = None) -> Iterator[lis
     finally:
         statements_logger.removeHandler(handler)
         statements_logger.setLevel(level)
+        _ASKED_IN.reset(asking)
 
 
 async def scalar(url: str, sql: str) -> Any:
