@@ -22,7 +22,7 @@ import httpx
 
 from backend.faults.outside_cases import CASES, Case, Moment, Victim, breaches
 from backend.faults.outside_toolset import Toolset
-from backend.faults.postgres import postgres
+from backend.faults.postgres import Postgres, postgres
 from backend.faults.report import say
 from backend.faults.waiting import LOOK_AGAIN, until
 from backend.tests.support import better_auth
@@ -164,19 +164,29 @@ async def _send(stage: Stage, text: str) -> dict[str, Any]:
             await asyncio.sleep(LOOK_AGAIN)
 
 
-async def play_all(cases: list[Case]) -> list[str]:
-    """What does not hold in any of them."""
-    wrong: list[str] = []
+async def play_all(cases: list[Case], stages: int = 1) -> list[str]:
+    """What does not hold in any of them, on so many stages side by side."""
     with TemporaryDirectory(prefix="todo-chat-faults-") as name:
         folder = Path(name)
         async with postgres(folder / "postgres") as server:
-            user_id = await better_auth.add_user(server.own_url, "someone")
-            token = await better_auth.sign_in(server.own_url, user_id)
-            async with stage_set(folder, server.url, token) as stage:
-                for case in cases:
-                    found = await play(case, stage)
-                    say(f"{case}: {'FAILED' if found else 'holds'}")
-                    wrong += found
+            turns = (
+                _play_on(folder / str(number), server, cases[number::stages])
+                for number in range(stages)
+            )
+            return [wrong for found in await asyncio.gather(*turns) for wrong in found]
+
+
+async def _play_on(folder: Path, server: Postgres, cases: list[Case]) -> list[str]:
+    """Play cases one behind the other, on a stage of their own."""
+    folder.mkdir()
+    user_id = await better_auth.add_user(server.own_url, "someone")
+    token = await better_auth.sign_in(server.own_url, user_id)
+    wrong: list[str] = []
+    async with stage_set(folder, server.url, token) as stage:
+        for case in cases:
+            found = await play(case, stage)
+            say(f"{case}: {'FAILED' if found else 'holds'}")
+            wrong += found
     return wrong
 
 

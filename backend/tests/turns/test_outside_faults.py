@@ -18,7 +18,7 @@ async def test_no_outside_call_is_silently_lost_or_silently_made_again() -> None
         Case("plain_set", Moment.DONE, Victim.TOOLSET),
         Case("keyed_send", Moment.ASKED, Victim.TOOLSET),
     ]
-    assert await play_all([ONCE, AGAIN, *toolset]) == []
+    assert await play_all([ONCE, AGAIN, *toolset], stages=3) == []
 
 
 DONE = {"success": True}
