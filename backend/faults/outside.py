@@ -169,16 +169,18 @@ async def play_all(cases: list[Case], stages: int = 1) -> list[str]:
     with TemporaryDirectory(prefix="todo-chat-faults-") as name:
         folder = Path(name)
         async with postgres(folder / "postgres") as server:
+            places = [folder / str(number) for number in range(stages)]
+            for place in places:
+                place.mkdir()
             turns = (
-                _play_on(folder / str(number), server, cases[number::stages])
-                for number in range(stages)
+                _play_on(place, server, cases[number::stages])
+                for number, place in enumerate(places)
             )
             return [wrong for found in await asyncio.gather(*turns) for wrong in found]
 
 
 async def _play_on(folder: Path, server: Postgres, cases: list[Case]) -> list[str]:
     """Play cases one behind the other, on a stage of their own."""
-    folder.mkdir()
     user_id = await better_auth.add_user(server.own_url, "someone")
     token = await better_auth.sign_in(server.own_url, user_id)
     wrong: list[str] = []

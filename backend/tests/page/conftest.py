@@ -5,14 +5,28 @@ in its scripts: each test's end looks at that.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from agents.testing import ScriptedModel
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    WebError,
+    async_playwright,
+    expect,
+)
 
 from backend.config import Settings
 from backend.tests.conftest import make_settings, running
@@ -93,11 +107,75 @@ class Watch:
         if message.type in ("error", "warning") and not failed and not offline:
             self.faults.append(message.text)
 
-    def broken(self, error: object) -> None:
-        self.faults.append(str(error))
+    def broken(self, error: WebError) -> None:
+        self.faults.append(str(error.error))
+
+    @contextmanager
+    def watching(self, context: BrowserContext) -> Iterator[None]:
+        """Look at all that the pages of a window do in the block."""
+        looks = {"request": self.request, "console": self.console, "weberror": self.broken}
+        for event, look in looks.items():
+            context.on(event, look)  # type: ignore[call-overload]
+        yield
+        for event, look in looks.items():
+            context.remove_listener(event, look)
 
 
-def _opens(browser: Browser, address: str, shared_database_url: str) -> OpenPage:
+USUAL: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"}
+
+
+class Windows:
+    """Windows of the browser; a usual one is taken again by the next test, as a new one's CPU is
+    half of a small test. Nothing of one test is left for another: each service has its own origin.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._idle: list[Page] = []
+
+    @asynccontextmanager
+    async def window(self, origin: str, tabs: int, looks: dict[str, Any]) -> AsyncIterator[Page]:
+        """The first of the empty tabs of a window, which is closed where its test has failed.
+
+        What `origin` has stored in a usual one goes behind the test.
+        """
+        usual = looks == USUAL and tabs == 1
+        page = self._idle.pop() if usual and self._idle else await self._new(tabs, looks)
+        try:
+            yield page
+            if usual:
+                await self._empty(page, origin)
+                self._idle.append(page)
+        finally:
+            if page not in self._idle:
+                await page.context.close()
+
+    async def _new(self, tabs: int, looks: dict[str, Any]) -> Page:
+        context = await self._browser.new_context(timezone_id=ZONE, locale="en-GB", **looks)
+        context.set_default_timeout(PATIENCE_MS)
+        for _ in range(tabs):
+            await context.new_page()
+        return context.pages[0]
+
+    @staticmethod
+    async def _empty(page: Page, origin: str) -> None:
+        for other in page.context.pages[1:]:
+            await other.close()
+        await page.unroute_all()
+        await page.goto("about:blank")
+        await page.context.clear_cookies()
+        console = await page.context.new_cdp_session(page)
+        wanted = {"origin": origin, "storageTypes": "all"}
+        await console.send("Storage.clearDataForOrigin", wanted)
+        await console.detach()
+
+
+@pytest.fixture(scope="session")
+def windows(browser: Browser) -> Windows:
+    return Windows(browser)
+
+
+def _opens(windows: Windows, address: str, shared_database_url: str) -> OpenPage:
     @asynccontextmanager
     async def opened(
         user_id: str,
@@ -110,42 +188,33 @@ def _opens(browser: Browser, address: str, shared_database_url: str) -> OpenPage
     ) -> AsyncIterator[Page]:
         """`expected` are the statuses that the test provokes; 0 is a lost connection."""
         token = await better_auth.sign_in(shared_database_url, user_id)
-        context = await browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,  # type: ignore[arg-type]
-            timezone_id=ZONE,
-            locale="en-GB",
-        )
-        context.set_default_timeout(PATIENCE_MS)
+        looks = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
         watch = Watch(address, expected=expected)
-        context.on("request", watch.request)
-        context.on("console", watch.console)
-        context.on("weberror", lambda error: watch.broken(error.error))
-        page = await context.new_page()
-        await page.goto(f"{address}/#token={token}")
-        await page.locator("#tasks > *").first.wait_for(state="attached")
-        for _ in range(tabs - 1):
-            await (await context.new_page()).goto(address)
-        yield page
-        await context.close()
+        async with windows.window(address, tabs, looks) as page:
+            with watch.watching(page.context):
+                await page.goto(f"{address}/#token={token}")
+                await page.locator("#tasks > *").first.wait_for(state="attached")
+                for other in page.context.pages[1:]:
+                    await other.goto(address)
+                yield page
         assert not watch.faults
 
     return opened
 
 
 @pytest.fixture
-def open_page(browser: Browser, address: str, shared_database_url: str) -> OpenPage:
-    return _opens(browser, address, shared_database_url)
+def open_page(windows: Windows, address: str, shared_database_url: str) -> OpenPage:
+    return _opens(windows, address, shared_database_url)
 
 
 @pytest.fixture
-def serve_page(browser: Browser, model: ScriptedModel, shared_database_url: str) -> ServePage:
+def serve_page(windows: Windows, model: ScriptedModel, shared_database_url: str) -> ServePage:
     @asynccontextmanager
     async def serving(*, through_proxy: bool = False, **values: object) -> AsyncIterator[Served]:
         changed = make_settings(shared_database_url, **{"web_page": True} | values)
         async with running(changed, model) as app, served(app) as address, AsyncExitStack() as more:
             proxy = await more.enter_async_context(tcp_proxy(address)) if through_proxy else None
             seen = proxy.url.replace("@", "") if proxy else address
-            yield Served(_opens(browser, seen, shared_database_url), seen, proxy)
+            yield Served(_opens(windows, seen, shared_database_url), seen, proxy)
 
     return serving
