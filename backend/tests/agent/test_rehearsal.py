@@ -12,15 +12,19 @@ from backend.agent.models.rehearsal import rehearse
 for api in ("responses", "chat_completions"):
     began = thread_time()
     rehearse(api)
-    then = thread_time()
-    rehearse.cache_clear()
-    rehearse(api)
-    print(then - began, thread_time() - then)
+    first = thread_time() - began
+    later = []
+    for _ in range(5):
+        rehearse.cache_clear()
+        began = thread_time()
+        rehearse(api)
+        later.append(thread_time() - began)
+    print(first, min(later))
 """
 
 
 async def test_what_the_first_answer_takes_is_spent_before() -> None:
-    """In a process that has read none, by the seconds of its CPU."""
+    """In a process that has read none, by the seconds of its CPU; the machine may be busy."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _FIRST_AND_SECOND),
         stdout=asyncio.subprocess.PIPE,

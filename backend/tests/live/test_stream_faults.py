@@ -11,12 +11,12 @@ from backend.journal.stream_log import expire_logs
 from backend.models import utc_now
 from backend.tests.live.conftest import Replicas
 from backend.tests.live.test_stop import stop
-from backend.tests.live.test_streams import body, history, resumed, texts
+from backend.tests.live.test_streams import body, history, post, resumed, texts
 from backend.tests.support import better_auth
 from backend.tests.support.live import kinds, said, streaming
 from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
 from backend.tests.support.scripted_provider import ScriptedProvider
-from backend.tests.support.scripting import calls
+from backend.tests.support.scripting import calls, says
 from backend.tests.support.servers import serving
 from backend.tests.support.speaking import Speech
 from backend.turns.channels import Channel, StreamCut, Viewer
@@ -143,17 +143,17 @@ async def test_a_viewer_without_news_is_told_that_the_connection_stands() -> Non
 
 
 async def test_rows_of_the_log_go_by_their_age_whoever_wrote_them(
-    replicas: Replicas, shared_database_url: str
+    replicas: Replicas, model: ScriptedModel, shared_database_url: str
 ) -> None:
-    write = "INSERT INTO stream_log VALUES (1, 1, %s, '[]', now() - %s::interval)"
+    model.extend([says("Hello.")])
+    message = int((await post(replicas.one, "hello")).seen[0]["messageId"])
+    write = "INSERT INTO stream_log VALUES (%s, 9, %s, '[]', now() - %s::interval)"
     for number, age in enumerate(("20 minutes", "10 minutes")):
-        await better_auth.execute(shared_database_url, write, number, age)
+        await better_auth.execute(shared_database_url, write, message, number, age)
     async with replicas.apps[1].state.runtime.autocommit() as session:
         await expire_logs(session)
-    left = await better_auth.execute(
-        shared_database_url, "DELETE FROM stream_log WHERE message_id = 1 RETURNING seq"
-    )
-    assert left == [(1,)]
+    kept = "SELECT seq FROM stream_log WHERE message_id = %s AND attempt = 9"
+    assert await better_auth.execute(shared_database_url, kept, message) == [(1,)]
 
 
 async def test_whoever_watches_a_turn_that_is_taken_up_elsewhere_has_to_come_again(

@@ -38,9 +38,9 @@ async def url(server: str) -> AsyncIterator[str]:
         yield url
 
 
-async def test_it_is_that_version(url: str, version: int) -> None:
+async def test_it_is_that_version(server: str, version: int) -> None:
     running = "SELECT current_setting('server_version_num')::int / 10000"
-    assert await scalar(url, running) == version
+    assert await scalar(server, running) == version
 
 
 async def test_a_fresh_database_serves_a_person(url: str, model: ScriptedModel) -> None:

@@ -16,7 +16,10 @@ import pytest
 INSTALL_LIMIT = 180
 """Seconds after which an installation is given up."""
 
-_INSTALL = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
+_INSTALL = [
+    *("install", "--prefer-offline", "--no-package-lock"),
+    *("--no-audit", "--no-fund", "--ignore-scripts"),
+]
 
 
 def install(folder: Path, what: str) -> None:
