@@ -281,17 +281,17 @@ async def test_one_statement_a_tick_serves_all_streams_of_a_process(
             streams.append(await stack.enter_async_context(opened))
             await speech.begun.wait()
         began = monotonic()
-        with statements_sent(by_anyone=True) as sent:
+        with statements_sent(by_anyone=True) as statements:
             for _ in range(10):
                 for speech in speeches:
                     speech.say("word ")
                 await asyncio.sleep(0.1)
         at_most = (monotonic() - began) / STREAMED_TICK + 2
-        assert 4 <= len([each for each in sent if "INTO stream_log" in each]) <= at_most
-        assert len([each for each in sent if not OF_THE_ROUNDS.search(each)]) <= at_most
+        assert 4 <= len([each for each in statements if "INTO stream_log" in each]) <= at_most
+        assert len([each for each in statements if not OF_THE_ROUNDS.search(each)]) <= at_most
         for speech, stream in zip(speeches, streams, strict=True):
             speech.end()
             await stream.rest()
-        with statements_sent(by_anyone=True) as sent:
+        with statements_sent(by_anyone=True) as statements:
             await asyncio.sleep(0.7)
-        assert not [each for each in sent if "erasures" not in each]
+        assert not [each for each in statements if "erasures" not in each]
