@@ -80,7 +80,7 @@ def _family_seconds(pid: int) -> float:
     fields = _fields(pid)
     used = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     for child in Path("/proc", str(pid), "task", str(pid), "children").read_text().split():
-        with suppress(FileNotFoundError):  # it ends just now
+        with suppress(OSError):  # it ends just now
             used += cpu_seconds(int(child))
     return used
 
