@@ -32,6 +32,7 @@ from backend.agent.toolset_servers import server_of
 from backend.agent.words.events import Progress
 from backend.errors import ValidationFailed
 from backend.settings.toolsets import Toolset
+from backend.telemetry.spans import carrier
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,9 @@ class Toolsets:
         """
         toolset, made = self._toolsets[tool.toolset], False
         answers: list[CallToolResult] = []
-        meta: dict[str, Any] = {IDEMPOTENCY_KEY: asking.key} if toolset.takes_key else {}
+        meta: dict[str, Any] = {**carrier()}
+        if toolset.takes_key:
+            meta[IDEMPOTENCY_KEY] = asking.key
         if asking.project_id is not None:
             meta[PROJECT_ID] = asking.project_id
         try:

@@ -8,26 +8,25 @@ gone, holds nobody up, and what it did not take in time is dropped.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 from uuid import uuid4
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry, start_http_server
 
 from backend.config import Settings, SettingsError
 from backend.telemetry import figures, spans
+from backend.telemetry.meter import AmountsReader, OtelMeter, SendingReader, ServingReader
 from backend.telemetry.tracing import OtelTracing
+from backend.telemetry.wire import EndedSpan, WireExporter
 from backend.version import VERSION
 
 STOP_SECONDS = 3.0
@@ -59,34 +58,33 @@ class Telemetry:
         if settings.traces_to is None:
             return
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(settings.traces_to, headers=_headers(settings))
+        exporter = WireExporter(settings.traces_to, headers=_headers(settings))
+        exporter.described(resource, InstrumentationScope(_SERVICE_NAME))
         # it says of each span that it is dropped, which costs more than the span
         logging.getLogger(_DROPS).setLevel(logging.ERROR)
         processor = BatchSpanProcessor(exporter)
         self._stops.append(processor.shutdown)
+        # the queue itself, which hands on whatever it is given; a span of the SDK's costs more
+        tell = cast(Callable[[EndedSpan], None], processor._batch_processor.emit)
         tells_texts = settings.otel_instrumentation_genai_capture_message_content
-        tracing = OtelTracing(provider, processor, _SERVICE_NAME, tells_texts=tells_texts)
+        tracing = OtelTracing(provider, tell, tells_texts=tells_texts)
         self._held.enter_context(spans.told_to(tracing))
 
     def _measure(self, settings: Settings, resource: Resource) -> None:
-        readers: list[MetricReader] = []
+        readers: list[AmountsReader] = []
         if settings.serves_metrics:
             registry = CollectorRegistry()
-            readers.append(PrometheusMetricReader(scope_info_enabled=False, registry=registry))
+            readers.append(ServingReader(registry))
             self._serve(settings, registry)
         if settings.metrics_to is not None:
             exporter = OTLPMetricExporter(settings.metrics_to, headers=_headers(settings))
-            readers.append(PeriodicExportingMetricReader(exporter))
+            readers.append(SendingReader(exporter))
         if not readers:
             return
-        provider = MeterProvider(
-            readers,
-            resource=resource,
-            exemplar_filter=AlwaysOffExemplarFilter(),  # each would cost as much as its figure
-            shutdown_on_exit=False,
-        )
+        provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         self._stops.append(provider.shutdown)
-        self._held.enter_context(figures.told_to(_OtelMeter(provider.get_meter(_SERVICE_NAME))))
+        meter = OtelMeter(provider.get_meter(_SERVICE_NAME), readers)
+        self._held.enter_context(figures.told_to(meter))
 
     def _serve(self, settings: Settings, registry: CollectorRegistry) -> None:
         host, port = settings.otel_exporter_prometheus_host, settings.otel_exporter_prometheus_port
@@ -109,56 +107,14 @@ class Telemetry:
             await asyncio.wait(sending, timeout=STOP_SECONDS)
 
 
-class _OtelMeter:
-    """`backend.telemetry.figures.Meter` of the SDK's."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-
-    def counter(self, counter: figures.Counter) -> figures.Add:
-        made = self._meter.create_counter(counter.name, counter.unit, counter.description)
-        add: figures.Add = made.add
-        for labels in counter.known:
-            add(0, labels)
-        return add
-
-    def histogram(self, histogram: figures.Histogram) -> figures.Add:
-        made = self._meter.create_histogram(
-            histogram.name,
-            histogram.unit,
-            histogram.description,
-            explicit_bucket_boundaries_advisory=list(histogram.buckets),
-        )
-        record: figures.Add = made.record
-        return record
-
-    def gauge(self, gauge: figures.Gauge) -> None:
-        def read(_: CallbackOptions) -> Iterator[Observation]:
-            for value, labels in gauge.read():
-                yield Observation(value, labels)
-
-        self._meter.create_observable_gauge(gauge.name, [read], gauge.unit, gauge.description)
-
-
-class _Resource(Resource):
-    """One that is hashed once, and not for each span that is sent."""
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-
 def _resource(settings: Settings) -> Resource:
-    told = Resource.create(
+    return Resource.create(
         {
             "service.name": settings.otel_service_name,
             "service.version": VERSION,
             "service.instance.id": uuid4().hex,
         }
     )
-    return _Resource(told.attributes, told.schema_url)
 
 
 def _headers(settings: Settings) -> Mapping[str, str] | None:

@@ -53,13 +53,17 @@ class Collector:
     @property
     def metrics(self) -> dict[str, Any]:
         """The newest of each name."""
-        return {
-            metric.name: metric
+        return {metric.name: metric for metric in self.all_metrics}
+
+    @property
+    def all_metrics(self) -> list[Any]:
+        return [
+            metric
             for sent in self._metrics
             for resource in sent.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
-        }
+        ]
 
 
 def attributes(told: Any) -> dict[str, Any]:

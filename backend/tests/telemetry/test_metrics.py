@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 import pytest
 from agents.testing import ModelStep, ScriptedModel
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA as DELTA
 
 from backend.errors import StartFailure
+from backend.telemetry.figures import TURN_SECONDS
 from backend.tests.conftest import Run, make_settings, running, settled
 from backend.tests.support.collector import Collector, attributes
 from backend.tests.support.scripting import calls, says
@@ -68,6 +70,50 @@ async def test_figures_go_to_a_collector_as_well(
     turns = collector.metrics["todo.turns"].sum.data_points
     (counted,) = (attributes(point) for point in turns if point.as_int == 1)
     assert counted == {"outcome": "answered", "reason": ""}
+
+
+async def test_a_collector_and_prometheus_are_told_the_same(
+    alice: httpx.AsyncClient, run: Run, model: ScriptedModel, collector: Collector
+) -> None:
+    model.extend([says("Hello.")])
+    both = SERVED | {"otel_metrics_exporter": {"otlp", "prometheus"}}
+    async with run(alice, **both, otel_exporter_otlp_endpoint=collector.url) as client:
+        assert (await say(client, "Hello")).status_code == 200
+        served = await scrape(client)
+
+    name = "todo.turn.duration"
+    (sent,) = collector.metrics[name].histogram.data_points
+    assert attributes(sent) == {"outcome": "answered"}
+    assert sent.min == sent.max == sent.sum
+    assert list(sent.explicit_bounds) == list(TURN_SECONDS.buckets)
+    assert sum(sent.bucket_counts) == sent.count == 1
+    answered = (("outcome", "answered"),)
+    assert served["todo_turn_duration_seconds_sum"][answered] == sent.sum
+    buckets = served["todo_turn_duration_seconds_bucket"]
+    below = {dict(labels)["le"]: number for labels, number in buckets.items()}
+    assert len(below) == len(sent.bucket_counts)
+    assert below["+Inf"] == 1
+
+
+async def test_what_is_told_since_the_last_time_adds_up_where_the_collector_wants_that(
+    alice: httpx.AsyncClient,
+    run: Run,
+    model: ScriptedModel,
+    collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")
+    model.extend([says("Hello.")] * 3)
+    async with run(alice, otel_exporter_otlp_endpoint=collector.url) as client:
+        for _ in range(3):
+            assert (await say(client, "Hello")).status_code == 200
+
+    told = collector.all_metrics
+    timed = [each.histogram for each in told if each.name == "todo.turn.duration"]
+    counted = [each.sum for each in told if each.name == "todo.turns"]
+    assert {each.aggregation_temporality for each in (*timed, *counted)} == {DELTA}
+    assert sum(point.count for each in timed for point in each.data_points) == 3
+    assert sum(point.as_int for each in counted for point in each.data_points) == 3
 
 
 async def test_what_limits_refuse_and_what_is_given_again_is_counted(

@@ -10,9 +10,14 @@ from typing import Any
 import httpx
 import pytest
 from agents.testing import ScriptedModel
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, SpanKind
 
-from backend.telemetry.sdk import STOP_SECONDS
-from backend.tests.conftest import Run, settled
+from backend.telemetry import spans
+from backend.telemetry.sdk import STOP_SECONDS, Telemetry
+from backend.tests.conftest import Run, make_settings, settled
 from backend.tests.support.collector import Collector, attributes
 from backend.tests.support.provider_wire import PROVIDER_TEXT, Answer, Failure, FunctionCall
 from backend.tests.support.scripted_provider import ScriptedProvider
@@ -223,6 +228,45 @@ async def test_texts_are_told_where_the_operator_asks_for_them(
     (chat,) = collector.named("chat gpt-4o-mini")
     assert "Hello there" in attributes(chat)["gen_ai.input.messages"]
     assert "Hello yourself." in attributes(chat)["gen_ai.output.messages"]
+
+
+async def test_a_span_is_written_as_the_sdk_writes_it_and_without_what_is_no_text(
+    collector: Collector,
+) -> None:
+    values: dict[str, Any] = {
+        "text": "milk, \u00fc",
+        "long": "x" * 70_000,
+        "whole": 200,
+        "negative": -1,
+        "no": False,
+        "part": 0.25,
+        "texts": ["stop", "more"],
+    }
+    telemetry = Telemetry(make_settings("", otel_exporter_otlp_endpoint=collector.url))
+    with spans.span("outer", values | {"broken": "\ud800"}) as outer:
+        outer.fail("tired")
+        with spans.span("inner", values, "client"):
+            pass
+    await telemetry.stop()
+
+    (first,), (second,) = collector.named("outer"), collector.named("inner")
+    assert attributes(first) == values | {"error.type": "tired"}
+    trace, own_id = int.from_bytes(second.trace_id), int.from_bytes(second.span_id)
+    own = SpanContext(trace, own_id, is_remote=False)
+    above = SpanContext(trace, int.from_bytes(first.span_id), is_remote=False)
+    theirs = ReadableSpan(
+        "inner",
+        own,
+        above,
+        attributes=values,
+        kind=SpanKind.CLIENT,
+        start_time=second.start_time_unix_nano,
+        end_time=second.end_time_unix_nano,
+    )
+    (by_the_sdk,) = encode_spans([theirs]).resource_spans[0].scope_spans[0].spans
+    by_the_sdk.ClearField("status")  # an empty one
+    assert second == by_the_sdk
+    assert first.status.code == Status.STATUS_CODE_ERROR
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "gone"])
