@@ -32,7 +32,11 @@ _SERVING = re.compile(r"^Serving at (\S+)", re.MULTILINE)
 
 
 class DidNotStart(Exception):
-    """A server ended, or did not serve within `START_LIMIT`; the text is the end of its log."""
+    """A server ended, with `code`, before it served; the text is the end of its log."""
+
+    def __init__(self, said: str, code: int) -> None:
+        super().__init__(said)
+        self.code = code
 
 
 @dataclass
@@ -72,7 +76,7 @@ class Replica:
         if found := _SERVING.search(said):
             self.address = found[1]
         elif self.ended.done():
-            raise DidNotStart(said[-2000:])
+            raise DidNotStart(said[-2000:], self.ended.result())
         return bool(self.address)
 
     def signal(self, number: signal.Signals) -> None:

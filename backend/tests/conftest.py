@@ -153,6 +153,12 @@ def model() -> ScriptedModel:
     return ScriptedModel([])
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that cannot be reached is tried again at once; else a second is waited in all."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+
+
 @pytest.fixture(scope="session")
 def usual_settings(shared_database_url: str) -> Settings:
     """The contract's defaults, save for the turns at once."""

@@ -169,6 +169,7 @@ async def test_a_fault_of_the_provider_is_a_503_without_its_words(
     assert "a-key" not in logged.out + logged.err
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("step", [Drop(), HALF_ANSWER], ids=["at once", "in its middle"])
 async def test_a_connection_lost_is_a_503(chatting: Chatting, step: Step) -> None:
     async with (
@@ -178,6 +179,7 @@ async def test_a_connection_lost_is_a_503(chatting: Chatting, step: Step) -> Non
         assert_unavailable(await say(alice), "connection")
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_a_provider_that_is_not_there_is_a_503(chatting: Chatting) -> None:
     async with ScriptedProvider() as gone:
         address = gone.base_url

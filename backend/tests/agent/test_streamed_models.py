@@ -98,6 +98,7 @@ async def test_the_place_is_free_while_the_model_speaks_and_taken_when_a_tool_wo
     assert not seen.places.locked()
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
     ("step", "reason"),
     [

@@ -295,6 +295,7 @@ async def test_a_failure_in_whatever_form_has_its_own_reason(
     assert details["retryable"] is (reason not in NOT_RETRYABLE)
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_what_a_tool_did_before_an_answer_was_broken_off_stays(
     wild: httpx.AsyncClient, provider: ScriptedProvider
 ) -> None:

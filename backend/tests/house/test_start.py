@@ -22,7 +22,9 @@ import pytest
 
 from backend import demo
 from backend.config import Settings
+from backend.faults.fleet import DidNotStart
 from backend.tests.support.databases import MakeDatabase
+from backend.tests.support.servers import the_nursery
 
 pytestmark = pytest.mark.long
 
@@ -196,25 +198,28 @@ def test_a_database_that_is_given_gets_no_demo(installed: Path, empty_database: 
     ("name", "value"),
     [("PORT", "http"), ("HOST", "192.0.2.1"), ("OPENAI_BASE_URL", "http://exa\nmple.com")],
 )
-def test_an_impossible_setting_stops_the_start_with_one_line(
-    checkout: Path, name: str, value: str
+async def test_an_impossible_setting_stops_the_start_with_one_line(
+    tmp_path: Path, name: str, value: str
 ) -> None:
-    with started(checkout, **{name: value}) as process:
-        said, complaints = process.running.communicate()
+    """In a forked process; that one which imports all by itself says so too, the next test shows."""
+    given = {"PATH": os.environ["PATH"], "PORT": "0", "LOG_LEVEL": "ERROR", name: value}
+    complaints = tmp_path / "complaints"
+    async with the_nursery() as nursery:
+        with pytest.raises(DidNotStart) as ended:
+            await nursery.start(tmp_path, "impossible", 0, given, errors=complaints)
 
-    assert process.running.returncode == 2
-    assert said == ""
-    assert complaints.startswith(f"backend: {name}: ")
-    assert complaints.count("\n") == 1
+    assert (ended.value.code, str(ended.value)) == (2, "")
+    assert complaints.read_text().startswith(f"backend: {name}: ")
+    assert complaints.read_text().count("\n") == 1
 
 
 def test_a_port_that_is_taken_stops_the_start_with_one_line(checkout: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         with started(checkout, PORT=port) as process:
-            _, complaints = process.running.communicate()
+            said, complaints = process.running.communicate()
 
-    assert process.running.returncode == 2
+    assert (process.running.returncode, said) == (2, "")
     assert complaints.startswith("backend: PORT: ")
     assert port in complaints
     assert complaints.count("\n") == 1
