@@ -201,7 +201,7 @@ def test_a_database_that_is_given_gets_no_demo(installed: Path, empty_database: 
 async def test_an_impossible_setting_stops_the_start_with_one_line(
     tmp_path: Path, name: str, value: str
 ) -> None:
-    """In a forked process; that one which imports all by itself says so too, the next test shows."""
+    """In a forked process; the next test shows that one which imports all by itself says so too."""
     given = {"PATH": os.environ["PATH"], "PORT": "0", "LOG_LEVEL": "ERROR", name: value}
     complaints = tmp_path / "complaints"
     async with the_nursery() as nursery:
