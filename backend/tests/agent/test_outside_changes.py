@@ -9,8 +9,8 @@ import pytest
 from agents.testing import ScriptedModel
 
 from backend.tests.conftest import Run
-from backend.tests.live.test_streams import body, post
-from backend.tests.support.live import kinds, streaming
+from backend.tests.live.test_streams import post
+from backend.tests.support.live import kinds
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.support.toolset_server import (
     ALL,
@@ -156,15 +156,13 @@ async def test_the_progress_of_a_call_is_in_the_stream_and_not_in_the_record(
     alice: httpx.AsyncClient, run: Run, model: ScriptedModel, others: ToolsetServer
 ) -> None:
     others.progress = 3
-    others.gate.clear()
     model.extend([calls("others_note", {}), says("Noted.")])
     async with run(alice, **using(others)) as client:
-        stream = streaming(client, "POST", "/api/ui/chat", json=body("note it"))
-        async with stream as events:
-            others.gate.set()
-            await events.rest()
+        events = await post(client, "note it")
         shown = [part["data"] for part in events.seen if part["type"] == "data-progress"]
         (told,) = (await client.get("/api/ui/chat/c1")).json()[1:]
+    (call,) = [part for part in told["parts"] if part["type"] == "tool-others_note"]
+    assert call["output"] == {"success": True}
     assert shown[0] == {"tool": "others_note", "progress": 1.0, "total": 3.0, "message": "step 1"}
     assert "data-progress" not in {part["type"] for part in told["parts"]}
 

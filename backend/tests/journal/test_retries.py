@@ -351,8 +351,10 @@ async def test_a_completed_turn_is_never_taken_for_a_retry(
 
 
 async def test_the_same_text_at_once_is_two_messages_while_both_processes_live(
-    alice: httpx.AsyncClient, model: ScriptedModel, run: Run
+    alice: httpx.AsyncClient, model: ScriptedModel, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of another process that is so is known once it has renewed its lease."""
+    monkeypatch.setattr("backend.turns.leases.RENEW_EVERY", 0.1)
     thinking, go_on = asyncio.Event(), asyncio.Event()
 
     async def think(_: object) -> ModelStep:
@@ -361,13 +363,13 @@ async def test_the_same_text_at_once_is_two_messages_while_both_processes_live(
         return ModelStep(output=says("One."))
 
     model.extend([ModelStep.respond(think), says("Two."), says("Three.")])
-    first = asyncio.create_task(chat(alice, "hi"))
-    await thinking.wait()
-    second = await chat(alice, "hi")
-    async with run(alice) as other_replica:
-        third = await chat(other_replica, "hi")
-    go_on.set()
-    turns = [await first, second, third]
+    async with run(alice) as one, run(alice) as other:
+        first = asyncio.create_task(chat(one, "hi"))
+        await thinking.wait()
+        second = await chat(one, "hi")
+        third = await chat(other, "hi")
+        go_on.set()
+        turns = [await first, second, third]
     assert len({turn["conversation_id"] for turn in turns}) == 3
 
 
