@@ -19,6 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.config import Settings
 from backend.database import create_db_and_tables, create_pool
+from backend.faults.waiting import until
 from backend.postgres.address import read_address
 from backend.postgres.embedded import start_embedded
 from backend.postgres.engine import open_engine
@@ -63,10 +64,17 @@ async def make_database(postgres_url: str) -> AsyncIterator[MakeDatabase]:
 
 @pytest.fixture(scope="session")
 async def migrated_template(postgres_url: str) -> AsyncIterator[str]:
-    """The name of a database with our tables and no rows; nobody may be connected to it."""
+    """The name of a database with our tables and no rows; nobody is connected to it."""
     async with temporary_database(postgres_url) as url:
         await bring_up(url)
-        yield make_url(url).database or ""
+        name = make_url(url).database or ""
+        inside = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'"
+
+        async def is_left() -> bool:
+            return bool(await scalar(postgres_url, inside) == 0)
+
+        await until(is_left, limit=60)  # a busy machine may take its time to end a session
+        yield name
 
 
 @pytest.fixture

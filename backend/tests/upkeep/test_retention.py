@@ -1,8 +1,11 @@
 """What was deleted softly is removed after RETENTION_DAYS, and nothing else is."""
 
+from typing import cast
+
 import httpx
 import pytest
 from agents.testing import ScriptedModel
+from fastapi import FastAPI
 from psycopg import AsyncConnection
 
 from backend.database import Sessions as OwnSessions
@@ -161,7 +164,8 @@ async def test_only_where_it_is_set_is_anything_removed(
     async with run(alice, retention_days=days) as client:
         transport = client._transport
         assert isinstance(transport, httpx.ASGITransport)
-        app: object = transport.app
-        await app.state.upkeep.clear()  # type: ignore[attr-defined]
+        upkeep = cast(FastAPI, transport.app).state.upkeep
+        await upkeep.began.wait()  # whose round passes over no row that the next one should find
+        await upkeep.clear()
     left = await rows_of(shared_database_url, alice_id)
     assert left["tasks"] == (3 if days is None else 2)
