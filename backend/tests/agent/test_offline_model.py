@@ -614,7 +614,10 @@ async def test_the_longest_message_takes_no_time_worth_noticing(pattern: str) ->
     for beginning in ("", "show ", "add ", "mark ", "i finished ", "change ", "delete "):
         text = (beginning + repeated(pattern)(MESSAGE_MAX))[:MESSAGE_MAX]
 
-        assert min([await seconds_for(text) for _ in range(3)]) < 0.1
+        taken = [await seconds_for(text)]
+        while min(taken) >= 0.1 and len(taken) < 3:  # the machine may be at something else
+            taken.append(await seconds_for(text))
+        assert min(taken) < 0.1
 
 
 @pytest.mark.parametrize(

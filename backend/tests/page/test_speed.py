@@ -83,7 +83,7 @@ async def test_the_first_word_comes_soon_after_the_start(browser: Browser) -> No
 
 async def test_the_first_paint_comes_at_once(browser: Browser, address: str) -> None:
     tries: list[float] = []
-    while len(tries) < TRIES:
+    while not tries or (min(tries) > FIRST_PAINT_MS and len(tries) < TRIES):
         context = await browser.new_context()  # with nothing in its cache
         page = await context.new_page()
         await page.goto(address)

@@ -203,8 +203,8 @@ async def test_a_calendar_of_five_thousand_is_read_fast(
     )
     path = await feed(alice)
     assert len(by_title(await read(client, path))) == 5000
-    took = []
-    for _ in range(3):
+    took: list[float] = []
+    while not took or (min(took) >= 0.3 and len(took) < 3):
         begun = process_time()
         assert (await client.get(path)).status_code == 200
         took.append(process_time() - begun)
