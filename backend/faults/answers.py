@@ -103,7 +103,7 @@ def _in_hand(attempt: Attempt, sent: Sent, turn: Turn) -> bool:
 def _at_once(sent: Sent, turns: list[Turn]) -> int:
     """How many times it was sent when it was first begun; 1 where it was under a key."""
     begun = min((turn.asked["created"] for turn in turns), default=0.0)
-    before = [each for each in sent.attempts if each.sent <= begun]
+    before = [each for each in sent.attempts if each.began <= begun]
     if sent.key or not before:
         return 1
     latest = max(each.round for each in before)

@@ -91,6 +91,14 @@ def test_one_standstill_excuses_no_more_than_was_sent_at_once() -> None:
     assert judged(10.2, LEFT, AGAIN, again=2) == ["message 1 was taken for 3 messages"]
 
 
+def test_what_is_sent_at_once_before_any_was_begun_are_messages_of_their_own() -> None:
+    """That they were written is noted late."""
+    refused = replace(REFUSED, began=7.0, sent=7.1, heard=7.2)
+    twins = [replace(AGAIN, began=9.4, sent=9.6), replace(AGAIN, began=9.4, sent=9.61)]
+    assert judged(9.9, refused, twins[0], twins[1]) == []
+    assert judged(9.9, refused, twins[0], replace(twins[1], round=2, began=9.55)) == TWICE
+
+
 @pytest.mark.parametrize(
     ("status", "conversation", "began", "rightly"),
     [(503, 1, 10.1, True), (200, 1, 10.1, False), (503, 2, 10.1, False), (503, 1, 10.3, False)],
