@@ -194,6 +194,7 @@ class Faults:
                     return bool(held_up)
 
                 await until(waits, HOLD_LIMIT)
+                await asyncio.sleep(fault.delay)
                 await self._happen(fault, held_up)
         except (TimeoutError, OperationalError):  # another fault came in between
             pass

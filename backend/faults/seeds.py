@@ -23,6 +23,9 @@ WIDE_EVERY = 11
 STARVED_EVERY = 25
 """How many scenarios have one that is felt by all, and one of starved leases, among them."""
 
+SEEN_BY = 0.3
+"""Seconds in which a viewer sees what it is shown."""
+
 _THINGS = ("tea", "soap", "rice", "salt", "nails", "stamps", "bread", "ink", "figs", "rope")
 
 
@@ -157,9 +160,12 @@ def scenario_of(seed: int) -> Scenario:
 
 
 def killed_at_its_record(seed: int, streamed: bool = False) -> Scenario:
-    """One message that adds a task; the server dies when that is done and not yet recorded."""
+    """One message that adds a task; the server dies when that is done and not yet recorded.
+
+    Where it is streamed, what was shown by then has the time to be seen.
+    """
     message = _Author(seed, Random(seed), ()).round(1)[0]  # noqa: S311  # repeatable, not secret
-    kill = Fault(Kind.KILL, message.number, Moment.RECORDING)
+    kill = Fault(Kind.KILL, message.number, Moment.RECORDING, delay=SEEN_BY if streamed else 0.0)
     habits: dict[str, Any] = {
         "keyed": streamed or seed % 2 == 0,
         "persistent": seed % 3 > 0,
