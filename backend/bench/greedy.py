@@ -8,6 +8,7 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from statistics import median
 from time import perf_counter
 
 import psycopg
@@ -25,6 +26,7 @@ LISTED = 100
 LOOP_LIMIT_MS = 100.0
 RATIO_LIMIT = 3.0
 POLL_EVERY_S = 0.005
+ROUNDS = 3
 
 HEALTH = http_request("GET", "/health")
 FAULTS = http_request("POST", "/api/tasks", token_of(0), {"title": "a", "tags": [1] * 20_000})
@@ -94,6 +96,27 @@ async def _talk(port: int, conversations: list[int]) -> None:
             group.create_task(say(person, conversation))
 
 
+async def _asked(port: int, name: str, request: bytes, seconds: float) -> list[Figure]:
+    """The median of the rounds, in each of which nobody else asks at first.
+
+    A p99 of so short a time is a handful of answers, and what else the machine does is in it.
+    """
+    alone, ratios, slowest = [], [], 0.0
+    for _ in range(ROUNDS):
+        async with _health(port) as idle:
+            await asyncio.sleep(seconds)
+        async with _health(port) as times:
+            await _flooded(port, request, seconds)
+        alone.append(max(1.0, percentile(idle, 99)))
+        ratios.append(percentile(times, 99) / alone[-1])
+        slowest = max(slowest, *times)
+    return [
+        Figure(f"{name}: p99 while nobody does", f"{median(alone):.3g} ms"),
+        bounded(f"{name}: p99 over that", median(ratios), RATIO_LIMIT, ""),
+        bounded(f"{name}: slowest", slowest, LOOP_LIMIT_MS, " ms"),
+    ]
+
+
 async def greedy(postgres: Postgres, quick: bool) -> list[Figure]:
     """Each request of those above, again and again; and people with long lists, all at once."""
     seconds = 2.0 if quick else 5.0
@@ -104,20 +127,10 @@ async def greedy(postgres: Postgres, quick: bool) -> list[Figure]:
         service(postgres.folder, url, provider_port) as running,
     ):
         conversations = _add_lists(url)
-        async with _health(running.port) as idle:
-            await asyncio.sleep(seconds)
-        idle_ms = max(1.0, percentile(idle, 99))
-        figures.append(Figure("nobody else: p99", f"{idle_ms:.3g} ms"))
         async with Connection(running.port) as connection:
             await connection.status_of(ASKED["/openapi.json, anonymous"])  # made once a process
         for name, request in ASKED.items():
-            async with _health(running.port) as times:
-                await _flooded(running.port, request, seconds)
-            ratio = percentile(times, 99) / idle_ms
-            figures += [
-                bounded(f"{name}: p99 over idle", ratio, RATIO_LIMIT, ""),
-                bounded(f"{name}: slowest", max(times), LOOP_LIMIT_MS, " ms"),
-            ]
+            figures += await _asked(running.port, name, request, seconds)
         async with _health(running.port) as times:
             await _talk(running.port, conversations)
         name = f"{PEOPLE} people with {MESSAGES // 2} lists of {LISTED} tasks, at once"
