@@ -112,10 +112,13 @@ def make_settings(url: str, **values: Any) -> Settings:
 
 @asynccontextmanager
 async def running(settings: Settings, model: Model | None = None) -> AsyncIterator[FastAPI]:
-    """An app from its start to its end."""
+    """An app from its start to its end, which leaves the process's log as it is for the others."""
     app = create_app(settings, model=model)
-    async with app.router.lifespan_context(app):
-        yield app
+    try:
+        async with app.router.lifespan_context(app):
+            yield app
+    finally:
+        configure_logging("WARNING")
 
 
 _AT_HAND: ContextVar[Model] = ContextVar("the model of the test that asks")
