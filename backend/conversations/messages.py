@@ -139,19 +139,29 @@ _NEWEST_OF_CONTEXT = _NEWEST_MESSAGES.where(
 _ID = re.compile(r"[0-9]{1,19}")
 
 
-def _as_many_as_fit(rows: Select[Any]) -> Select[Any]:
-    """The newest of `rows`, newest first, as far as their records are to be read."""
+def as_far_as(rows: Select[Any], most: int, *, latest_first: bool = True) -> Select[Any]:
+    """As much of `rows` as the JSON in them allows, to the one that passes `most` bytes.
+
+    `there` is how many they are.
+    """
     found = rows.subquery("found")
-    order = (found.c.created_at.desc(), found.c.id.desc())
-    size = func.sum(func.coalesce(func.octet_length(found.c.tool_calls_json), 0))
-    read = select(found, size.over(order_by=order, rows=(None, -1)).label("ahead")).subquery("read")
-    fits = func.coalesce(read.c.ahead, 0) < CONTEXT_MAX_BYTES
-    return select(read).where(fits).order_by(read.c.created_at.desc(), read.c.id.desc())
+    place = (found.c.created_at, found.c.id)
+    order = tuple(each.desc() for each in place) if latest_first else place
+    sizes = (func.octet_length(found.c.tool_calls_json), func.octet_length(found.c.replaced_json))
+    size = func.sum(func.coalesce(sizes[0], 0) + func.coalesce(sizes[1], 0))
+    page = select(
+        found,
+        func.count().over().label("there"),
+        size.over(order_by=order, rows=(None, -1)).label("ahead"),
+    ).subquery("page")
+    shown = select(page).where(func.coalesce(page.c.ahead, 0) < most)
+    order = (page.c.created_at, page.c.id)
+    return shown.order_by(*(each.desc() if latest_first else each for each in order))
 
 
-_READ_NEWEST = _as_many_as_fit(_NEWEST_MESSAGES)
-_READ_SINCE = _as_many_as_fit(_NEWEST_SINCE)
-_READ_CONTEXT = _as_many_as_fit(_NEWEST_OF_CONTEXT)
+_READ_NEWEST = as_far_as(_NEWEST_MESSAGES, CONTEXT_MAX_BYTES)
+_READ_SINCE = as_far_as(_NEWEST_SINCE, CONTEXT_MAX_BYTES)
+_READ_CONTEXT = as_far_as(_NEWEST_OF_CONTEXT, CONTEXT_MAX_BYTES)
 
 
 @dataclass(frozen=True)

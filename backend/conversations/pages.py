@@ -1,15 +1,15 @@
 """The messages of a conversation, some at a time: for who reads on, and for exports."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select, tuple_
+from sqlalchemy import bindparam, tuple_
 
 from backend.conversations.messages import (
     FIND_CONVERSATION,
     LATEST_FIRST,
     SHOWN_MESSAGES,
     StoredMessage,
+    as_far_as,
     conversation_number,
     messages,
     stored,
@@ -22,30 +22,14 @@ PAGE_MAX_BYTES = 2_000_000
 """Of the JSON in the rows of a page, which ends with the message that passes it."""
 
 
-def _page_of_messages(rows: Select[Any], *, latest_first: bool) -> Select[Any]:
-    """As much of `rows` as one page may hold; `there` is how many they are."""
-    found = rows.subquery("found")
-    place = (found.c.created_at, found.c.id)
-    order = tuple(each.desc() for each in place) if latest_first else place
-    sizes = (func.octet_length(found.c.tool_calls_json), func.octet_length(found.c.replaced_json))
-    size = func.sum(func.coalesce(sizes[0], 0) + func.coalesce(sizes[1], 0))
-    page = select(
-        found,
-        func.count().over().label("there"),
-        size.over(order_by=order, rows=(None, -1)).label("ahead"),
-    ).subquery("page")
-    shown = select(page).where(func.coalesce(page.c.ahead, 0) < PAGE_MAX_BYTES)
-    order = (page.c.created_at, page.c.id)
-    return shown.order_by(*(each.desc() if latest_first else each for each in order))
-
-
 _PLACE = tuple_(messages.c.created_at, messages.c.id)
-_BEFORE = _page_of_messages(
+_BEFORE = as_far_as(
     SHOWN_MESSAGES.where(_PLACE < POSITION).order_by(*LATEST_FIRST).limit(bindparam("limit")),
-    latest_first=True,
+    PAGE_MAX_BYTES,
 )
-_AFTER = _page_of_messages(
+_AFTER = as_far_as(
     SHOWN_MESSAGES.where(_PLACE > POSITION).order_by(*_PLACE).limit(bindparam("limit")),
+    PAGE_MAX_BYTES,
     latest_first=False,
 )
 
