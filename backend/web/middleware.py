@@ -31,8 +31,8 @@ BODY_MAX = 64 * 1024
 """Bytes of a request's body; the largest valid one is a task of about 20 kB."""
 FIELDS_MAX = 100
 """Header fields of a request; a browser sends about 20, and proxies add a few."""
-ANSWER_S = 5.0
-"""Seconds that an answer may take once the server has given its request up."""
+ANSWER_S = 1.0
+"""Seconds that answers may take at a stop, once all runs are closed and nothing is waited for."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
