@@ -25,8 +25,10 @@ RUN_LIMIT, PATIENT_LIMIT = 3, 16
 START_LIMIT = 60.0
 STARTS, START_PAUSE = 10, 0.5
 """Times that a server is started where it ends at once, and the seconds between."""
-STOP_LIMIT = 20.0
-"""Seconds that a server may take to stop when told; a run's limit is well within."""
+SHUTDOWN = 20
+"""Seconds that runs in flight are given when a server is told to stop, as by default."""
+STOP_LIMIT = SHUTDOWN + 10.0
+"""Seconds in which it is gone: those, and as many to close what is left as our manifests leave."""
 
 _SERVING = re.compile(r"^Serving at (\S+)", re.MULTILINE)
 
@@ -286,6 +288,7 @@ def environment(database_url: str, provider_url: str, run_limit: int) -> dict[st
         "OPENAI_BASE_URL": provider_url,
         "AI_SUMMARIES": "false",
         "AI_TIMEOUT_SECONDS": str(run_limit),
+        "SHUTDOWN_SECONDS": str(SHUTDOWN),
         # few, so that others can have them all
         "DATABASE_POOL_SIZE": "3" if run_limit == PATIENT_LIMIT else "10",
         "APPROVAL_TOOLS": "complete_task,delete_task",  # asked of those alone who can answer
