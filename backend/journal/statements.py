@@ -257,8 +257,9 @@ RECORD = text("""
 """)
 UNTAKEN = text(f"""
     UPDATE messages SET repeats_until = {_WINDOW_END}
-    WHERE id = :message AND attempt = :attempt AND status <> 'failed'
+    WHERE id = :message AND attempt = :attempt AND status <> 'failed' AND repeats_until IS NULL
 """)
+"""Only the first counts: one that is late may come after a resend has taken the answer."""
 TAKEN = text("""
     UPDATE messages SET repeats_until = clock_timestamp() - make_interval(secs => :ago)
     WHERE id = :message AND attempt = :attempt AND status IN ('complete', 'waiting')

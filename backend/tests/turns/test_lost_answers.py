@@ -24,6 +24,7 @@ from backend.faults.waiting import until
 from backend.journal.begin import Known
 from backend.tests.conftest import Run
 from backend.tests.support import better_auth
+from backend.tests.support.databases import MakeDatabase
 from backend.tests.support.provider_wire import Hang, Request, Step
 from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 from backend.tests.support.scripting import calls, says
@@ -189,6 +190,40 @@ async def test_who_leaves_just_before_the_answer_is_sent_has_not_taken_it(on: St
                 # the second is sent again after the first was answered, and so is a new one
                 assert (await chat(client, "Add milk"))["response"]
         assert len(await alice.rows()) == 2
+
+
+NOTED = """
+    CREATE TABLE noted (step serial, repeats boolean);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        INSERT INTO noted (repeats) VALUES (NEW.repeats_until > clock_timestamp());
+        RETURN NULL;
+      END
+    $$;
+    CREATE TRIGGER noting AFTER UPDATE OF repeats_until ON messages
+      FOR EACH ROW EXECUTE FUNCTION note();
+"""
+
+
+async def test_that_its_client_has_left_is_written_once_and_not_again_by_who_is_late(
+    on: Stage, make_database: MakeDatabase, migrated_template: str
+) -> None:
+    """Who saw the client leave says so, and so does who could not send it the answer."""
+    url = await make_database(migrated_template)
+    await better_auth.execute(url, better_auth.TABLES + NOTED)
+    async with serving(url, on.provider_url) as one:
+        async with person(replace(on, url=url, one=one), "alice") as alice:
+            writer = await alice.begin({"message": "Add milk"})
+            async with await AsyncConnection.connect(url) as locking:
+                await locking.execute("SELECT id FROM messages FOR UPDATE")
+                on.go_on.set()
+                await until(partial(is_waited_for, url), limit=30)
+                leave(writer, "reloaded")
+                await until(partial(is_waited_for, url, by=2), limit=30)
+            await alice.until(("complete", True))
+        assert await one.stop() == 0
+    noted = await better_auth.execute(url, "SELECT repeats FROM noted ORDER BY step")
+    assert noted == [(None,), (True,)]
 
 
 async def test_that_an_answer_is_lost_is_known_at_once_however_busy_its_server_is(
