@@ -12,10 +12,10 @@ find_python = $(shell for name in $(if $(PYTHON),"$(PYTHON)",python3.13 python3 
 too_old = Python 3.13 or newer is needed; $(or $(PYTHON),python3.13 or python3 on the PATH) is older \
 	or does not run. Another one is named so: make PYTHON=/path/to/python3.13
 
-.PHONY: help install run test hunt check fmt bench evals shots faults upgrade cluster lock clean remake
+.PHONY: help install run test e2e hunt check fmt bench evals shots faults upgrade cluster lock clean remake
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 install: .venv/installed  ## Make .venv, or bring it up to date
 
@@ -47,6 +47,10 @@ run: install  ## Start the service; with nothing configured, a demo of it
 # Bytecode is kept, also where the environment says not to: each worker would make it anew.
 test: install  ## Run the tests, and measure what they cover
 	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --cov
+
+# Not measured: the suite covers what is asked for by itself.
+e2e: install  ## Play what takes browsers, clients, proxies and servers of others; two to three minutes
+	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest -m "e2e and not hunt"
 
 hunt: install  ## Play the whole of what the tests have in a short form; takes an hour and more
 	.venv/bin/python -m pytest -m "hunt or hypothesis" --hypothesis-profile long

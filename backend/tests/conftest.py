@@ -5,9 +5,11 @@ test depends on another or cleans up after itself.
 """
 
 import inspect
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
+from math import ceil
 from typing import Any
 
 import httpx
@@ -27,9 +29,9 @@ from backend.tests.support.databases import (
     Sessions,
     bring_up,
     database_url,
+    keep_sessions,
     make_database,
     migrated_template,
-    open_sessions,
     postgres_url,
     temporary_database,
 )
@@ -66,6 +68,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
     return ByModule(config, log)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: of three workers one waits for something."""
+    return ceil((os.process_cpu_count() or 1) * 1.5)
+
+
 @pytest.fixture(scope="session", autouse=True)
 async def forks() -> AsyncIterator[None]:
     """Servers in processes of their own are forked, save where their start is looked at."""
@@ -78,8 +85,9 @@ async def shared_database_url(postgres_url: str) -> AsyncIterator[str]:
     """The database the tests share: our tables and Better Auth's."""
     async with temporary_database(postgres_url) as url:
         await bring_up(url)
-        await better_auth.execute(url, better_auth.TABLES)
-        yield url
+        async with better_auth.connections_kept(url):
+            await better_auth.execute(url, better_auth.TABLES)
+            yield url
 
 
 @pytest.fixture(scope="session")
@@ -210,7 +218,7 @@ def own_sessions(app: FastAPI) -> OwnSessions:
 @pytest.fixture(scope="session")
 async def sessions(shared_database_url: str) -> AsyncIterator[Sessions]:
     """Sessions beside the app's, to look at rows."""
-    async with open_sessions(shared_database_url) as sessions:
+    async with keep_sessions(shared_database_url) as sessions:
         yield sessions
 
 

@@ -13,7 +13,7 @@ from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
 from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 from backend.tests.test_chat import chat, messages_of
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.e2e]
 
 
 @pytest.fixture

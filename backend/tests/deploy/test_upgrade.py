@@ -5,6 +5,8 @@ import pytest
 from backend.faults.upgrade import NoRelease, checked_out, play, release_before
 from backend.tests.support.databases import MakeDatabase
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.mark.long
 async def test_the_release_before_serves_while_this_one_migrates_and_beside_it(

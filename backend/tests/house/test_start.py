@@ -145,6 +145,7 @@ OF_OTHER_PROGRAMS = {
 }
 
 
+@pytest.mark.e2e
 def test_the_printed_commands_work_when_pasted_also_after_a_restart(checkout: Path) -> None:
     """Which a developer's proxies, certificates and other variables do not stop either."""
     tokens = set()
@@ -179,6 +180,7 @@ def test_the_wheel_holds_the_service_and_no_tests(installed: Path) -> None:
     assert not rooms & {"bench", "examples", "faults", "tests"}
 
 
+@pytest.mark.e2e
 def test_a_database_that_is_given_gets_no_demo(installed: Path, empty_database: str) -> None:
     with started(installed, DATABASE_URL=empty_database) as process:
         lines = process.lines_to("Serving ")
@@ -196,7 +198,11 @@ def test_a_database_that_is_given_gets_no_demo(installed: Path, empty_database: 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "http"), ("HOST", "192.0.2.1"), ("OPENAI_BASE_URL", "http://exa\nmple.com")],
+    [
+        ("PORT", "http"),
+        pytest.param("HOST", "192.0.2.1", marks=pytest.mark.e2e),
+        pytest.param("OPENAI_BASE_URL", "http://exa\nmple.com", marks=pytest.mark.e2e),
+    ],
 )
 async def test_an_impossible_setting_stops_the_start_with_one_line(
     tmp_path: Path, name: str, value: str
@@ -225,6 +231,7 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line(checkout: Path) -> N
     assert complaints.count("\n") == 1
 
 
+@pytest.mark.e2e
 def test_where_they_matter_they_are_said_in_one_line(checkout: Path, empty_database: str) -> None:
     given = {"DATABASE_URL": empty_database, "OPENAI_API_KEY": "a-key"}
     with started(checkout, **DEVELOPERS_MACHINE, **given) as process:
@@ -234,6 +241,7 @@ def test_where_they_matter_they_are_said_in_one_line(checkout: Path, empty_datab
     assert "HTTPS_PROXY" in complaints
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("name", "value"), [("OTEL_PROPAGATORS", "xray"), ("PYTHONOPTIMIZE", "2")])
 def test_a_variable_that_a_library_cannot_follow_is_said_in_one_line(
     checkout: Path, name: str, value: str

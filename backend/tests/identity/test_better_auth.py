@@ -112,6 +112,7 @@ async def test_each_form_is_the_person_it_was_given_to(
     assert (await ask(app, await headers_of(neighbour, form))).json()["total"] == 0
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("form", FORMS)
 async def test_using_a_session_changes_nothing_in_it(
     app: FastAPI, resident: Person, better_auth: BetterAuth, form: str
@@ -169,6 +170,7 @@ async def test_a_jwt_that_it_signed_counts_only_in_its_time_and_for_us(
         assert await ask_with(app, await better_auth.sign(sub="someone", **claims)) == 401
 
 
+@pytest.mark.e2e
 async def test_a_new_key_counts_at_once_and_an_old_one_as_long_as_it_is_listed(
     app: FastAPI, person: Person, better_auth: BetterAuth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +191,7 @@ async def test_a_new_key_counts_at_once_and_an_old_one_as_long_as_it_is_listed(
     assert await ask_with(app, new) == 200
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("path", ["/es256", "/es512", "/ps256", "/rs256"])
 async def test_each_of_its_algorithms_is_known(better_auth: BetterAuth, path: str) -> None:
     keys = f"{better_auth.origin}{path}/jwks"
@@ -202,6 +205,7 @@ async def test_each_of_its_algorithms_is_known(better_auth: BetterAuth, path: st
             assert await ask_with(elsewhere, token) == 401
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_table_and_columns_of_other_names_are_read_as_set(
     better_auth: BetterAuth, renamed: Person, resident: Person, form: str

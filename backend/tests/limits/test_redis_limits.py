@@ -129,6 +129,7 @@ async def test_a_redis_that_hangs_holds_up_nobody_and_the_limit_holds(
     assert [r.levelno for r in caplog.records if r.message == AWAY] == [logging.WARNING] * len(lags)
 
 
+@pytest.mark.e2e
 async def test_a_redis_that_hung_is_asked_again_when_it_answers(
     redis: RedisServer,
     alice: httpx.AsyncClient,
@@ -148,6 +149,7 @@ async def test_a_redis_that_hung_is_asked_again_when_it_answers(
     assert said == [AWAY, BACK]
 
 
+@pytest.mark.e2e
 async def test_a_redis_that_died_is_done_without_until_it_is_back(
     redis: RedisServer,
     alice: httpx.AsyncClient,

@@ -66,6 +66,7 @@ async def test_a_page_shows_what_is_kept(
         assert shown(reloaded.messages) == shown(kept)
 
 
+@pytest.mark.e2e
 async def test_a_page_that_is_cut_off_resumes_at_another_replica(
     replicas: Replicas, model: ScriptedModel, version: str
 ) -> None:
@@ -89,6 +90,7 @@ async def test_a_page_that_is_cut_off_resumes_at_another_replica(
     assert len(model.calls) == 1
 
 
+@pytest.mark.e2e
 async def test_a_page_is_told_of_a_failure_and_tries_again(
     replicas: Replicas, model: ScriptedModel, version: str
 ) -> None:
@@ -111,6 +113,7 @@ async def test_a_page_is_told_of_a_failure_and_tries_again(
     assert [task["title"] for task in tasks] == ["Buy milk"]
 
 
+@pytest.mark.e2e
 async def test_a_page_stops_what_runs_elsewhere(
     replicas: Replicas, model: ScriptedModel, version: str
 ) -> None:
@@ -128,6 +131,7 @@ async def test_a_page_stops_what_runs_elsewhere(
         assert page.messages[-1]["parts"][-1]["state"] == "done"
 
 
+@pytest.mark.e2e
 async def test_assistant_ui_takes_a_stream(replicas: Replicas, model: ScriptedModel) -> None:
     ai_clients.install()
     model.extend([calls("add_task", {"title": "Buy milk"}), says("I have added milk.")])

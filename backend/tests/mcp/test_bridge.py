@@ -31,7 +31,7 @@ def program(address: str, token: str) -> StdioServerParameters:
     )
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.e2e)])
 async def test_a_client_that_starts_a_program_has_the_tools_of_the_service(
     server: Server, shared_database_url: str, mode: Mode
 ) -> None:
@@ -57,6 +57,7 @@ async def test_a_client_that_starts_a_program_has_the_tools_of_the_service(
     assert (listed["origin"], listed["message_count"]) == ("Claude Desktop", 1)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("reachable", [True, False])
 async def test_a_service_that_is_away_or_refuses_the_token_is_said_in_a_sentence(
     server: Server, reachable: bool

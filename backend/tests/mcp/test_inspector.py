@@ -18,7 +18,7 @@ from backend.tests.support import better_auth
 from backend.tests.support.npm import install
 from backend.tests.support.servers import serving
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.e2e]
 
 FOLDER = Path(better_auth.__file__).with_name("inspector")
 INSPECTOR = FOLDER / "node_modules" / ".bin" / "mcp-inspector"

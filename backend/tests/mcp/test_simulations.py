@@ -64,6 +64,7 @@ async def test_a_simulation_is_run_analyzed_and_exported_by_its_id(address: str)
     assert len(zlib.decompress(picture[start + 4 : start + 4 + length])) == height * (3 * width + 1)
 
 
+@pytest.mark.e2e
 async def test_what_is_not_there_or_not_possible_is_told(address: str) -> None:
     async with Client(address) as client:
         for tool in ("simulation_status", "analyze_simulation", "export_simulation"):
@@ -74,6 +75,7 @@ async def test_what_is_not_there_or_not_possible_is_told(address: str) -> None:
             assert answer.is_error
 
 
+@pytest.mark.e2e
 async def test_a_call_that_is_repeated_under_its_key_begins_one_simulation(address: str) -> None:
     async with Client(address) as client:
         same = [await call(client, "run_dla_simulation", key="k", particles=100) for _ in range(3)]
@@ -82,6 +84,7 @@ async def test_a_call_that_is_repeated_under_its_key_begins_one_simulation(addre
     assert other["simulation_id"] != same[0]["simulation_id"]
 
 
+@pytest.mark.e2e
 async def test_more_than_may_wait_are_refused(address: str) -> None:
     async with Client(address) as client:
         begun = [await call(client, "run_dla_simulation", particles=1000) for _ in range(25)]
@@ -102,6 +105,7 @@ def test_a_seed_makes_a_cluster_again_whose_discs_touch_and_do_not_overlap() -> 
     assert nearest.max() <= TOUCH + NEAR
 
 
+@pytest.mark.e2e
 def test_the_dimension_is_that_of_the_literature_and_two_for_a_solid() -> None:
     """Four standard deviations over seeds (0.02), and 0.02 by which small clusters fall short."""
     assert box_dimension(grow(1000, seed=1)) == pytest.approx(LITERATURE, abs=0.1)

@@ -1,11 +1,14 @@
 """The conversations on the page: found, named, put away, deleted and had back, taken along."""
 
 import httpx
+import pytest
 from agents.testing import ScriptedModel
 from playwright.async_api import expect
 
 from backend.tests.page.conftest import OpenPage, ServePage
 from backend.tests.page.test_page import answers, say, speech
+
+pytestmark = pytest.mark.e2e
 
 
 async def test_a_deleted_conversation_can_be_put_back(

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 from playwright.async_api import Request, expect
 
 from backend.tests.page.conftest import OpenPage
 from backend.tests.support.task_calls import add
+
+pytestmark = pytest.mark.e2e
 
 
 async def test_the_list_by_hand_and_in_another_tab(open_page: OpenPage, alice_id: str) -> None:

@@ -51,6 +51,7 @@ async def test_the_token_leaves_the_address_and_signs_in(
         await expect(page.get_by_text("Nothing to do yet.")).to_be_visible()
 
 
+@pytest.mark.e2e
 async def test_who_has_no_token_is_asked_for_one(open_page: OpenPage, alice_id: str) -> None:
     async with open_page(alice_id, expected=(401,)) as page:
         token = await page.evaluate("localStorage.getItem('todo.token')")
@@ -87,6 +88,7 @@ async def test_an_answer_comes_in_pieces_with_its_calls_and_the_list_follows(
         await expect(conversations.get_by_role("button", name="Add milk")).to_be_visible()
 
 
+@pytest.mark.e2e
 async def test_stop_keeps_what_was_said(
     open_page: OpenPage, alice_id: str, model: ScriptedModel
 ) -> None:
@@ -105,6 +107,7 @@ async def test_stop_keeps_what_was_said(
         await expect(answers(page)).to_contain_text("Once upon a time")
 
 
+@pytest.mark.e2e
 async def test_a_reload_in_mid_answer_goes_on_where_it_was(
     open_page: OpenPage, alice_id: str, model: ScriptedModel
 ) -> None:
@@ -124,6 +127,7 @@ async def test_a_reload_in_mid_answer_goes_on_where_it_was(
         await expect(answers(page)).to_have_count(1)
 
 
+@pytest.mark.e2e
 async def test_an_answer_that_changed_something_can_be_undone(
     open_page: OpenPage, alice_id: str, model: ScriptedModel
 ) -> None:
@@ -138,6 +142,7 @@ async def test_an_answer_that_changed_something_can_be_undone(
         await expect(page.get_by_text("Nothing to do yet.")).to_be_visible()
 
 
+@pytest.mark.e2e
 async def test_a_call_that_waits_is_approved_or_declined_in_place(
     serve_page: ServePage, alice_id: str, alice: httpx.AsyncClient, model: ScriptedModel
 ) -> None:
@@ -204,6 +209,7 @@ async def test_nothing_in_a_title_or_an_answer_becomes_markup(
         await expect(page.get_by_role("region", name="Open")).to_contain_text("<img src=x")
 
 
+@pytest.mark.e2e
 async def test_everything_can_be_done_by_keyboard(
     open_page: OpenPage, alice_id: str, model: ScriptedModel
 ) -> None:
@@ -226,6 +232,7 @@ async def test_everything_can_be_done_by_keyboard(
         await expect(answers(page)).to_contain_text("Hello there.")
 
 
+@pytest.mark.e2e
 async def test_a_phone_shows_one_pane_at_a_time(open_page: OpenPage, alice_id: str) -> None:
     async with open_page(alice_id, width=390, height=844) as page:
         await expect(page.get_by_role("main")).to_be_visible()
@@ -242,6 +249,7 @@ async def test_a_phone_shows_one_pane_at_a_time(open_page: OpenPage, alice_id: s
         assert await form.evaluate("(node) => node.scrollWidth <= node.clientWidth")
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 async def test_axe_finds_no_serious_fault(
     open_page: OpenPage,
@@ -281,6 +289,7 @@ async def test_axe_finds_no_serious_fault(
         assert not await serious(), "projects"
 
 
+@pytest.mark.e2e
 async def test_an_answer_is_told_to_who_listens_and_the_focus_stays(
     open_page: OpenPage, alice_id: str, model: ScriptedModel
 ) -> None:
@@ -295,6 +304,7 @@ async def test_an_answer_is_told_to_who_listens_and_the_focus_stays(
         await expect(page.get_by_role("button", name="Add a task")).to_be_focused()
 
 
+@pytest.mark.e2e
 async def test_a_new_user_is_taught_three_sentences_and_one_is_sent_by_a_click(
     open_page: OpenPage, alice_id: str, model: ScriptedModel
 ) -> None:
@@ -307,6 +317,7 @@ async def test_a_new_user_is_taught_three_sentences_and_one_is_sent_by_a_click(
         await expect(answers(page)).to_contain_text("Nothing.")
 
 
+@pytest.mark.e2e
 async def test_better_auths_cookie_signs_in_where_the_page_is_of_its_origin(
     serve_page: ServePage,
     browser: Browser,

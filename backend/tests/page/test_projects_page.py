@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import httpx
+import pytest
 from agents.testing import ScriptedModel
 from playwright.async_api import Page, Route, expect
 
@@ -12,6 +13,8 @@ from backend.tests.page.conftest import OpenPage
 from backend.tests.page.test_page import answers, say, speech
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.task_calls import add
+
+pytestmark = pytest.mark.e2e
 
 
 async def make_project(page: Page, name: str) -> None:

@@ -71,6 +71,7 @@ async def _first_word(browser: Browser, folder: Path) -> float:
     return took
 
 
+@pytest.mark.e2e
 async def test_the_first_word_comes_soon_after_the_start(browser: Browser) -> None:
     with TemporaryDirectory(prefix="todo-speed-") as folder:
         tries = [await _first_word(browser, Path(folder))]  # makes its database first
@@ -81,6 +82,7 @@ async def test_the_first_word_comes_soon_after_the_start(browser: Browser) -> No
     _judge(min(tries) < FIRST_WORD_SECONDS, said)
 
 
+@pytest.mark.e2e
 async def test_the_first_paint_comes_at_once(browser: Browser, address: str) -> None:
     tries: list[float] = []
     while not tries or (min(tries) > FIRST_PAINT_MS and len(tries) < TRIES):

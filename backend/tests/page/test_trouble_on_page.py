@@ -16,6 +16,8 @@ from backend.tests.support.scripting import says
 from backend.tests.support.servers import serving
 from backend.tests.support.speaking import Speech
 
+pytestmark = pytest.mark.e2e
+
 
 async def test_a_failure_says_what_was_done_and_can_be_tried_again(
     open_page: OpenPage, alice_id: str, model: ScriptedModel

@@ -96,6 +96,7 @@ def test_letters_fold_and_times_are_utc_whatever_the_machine_has(used_folder: Pa
         assert ask(server.url, "SHOW timezone") == "UTC"
 
 
+@pytest.mark.e2e
 def test_what_it_writes_is_its_owners_alone_whatever_the_umask(folder: Path) -> None:
     place = folder / "open to all"
     place.mkdir(mode=0o755)
@@ -126,6 +127,7 @@ def test_it_is_durable_unless_told_otherwise(used_folder: Path) -> None:
         assert ask(server.url, "SHOW fsync") == "on"
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "variables",
     [
@@ -146,6 +148,7 @@ def test_variables_of_libpq_in_the_environment_do_not_lead_it_astray(
         assert is_serving(server.url)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "name", ["deep/" + "a" * 120 + "/" + "b" * 120, "with a space, 100% $HOME"]
 )
@@ -180,6 +183,7 @@ def test_a_process_that_ends_without_a_word_stops_it_if_it_was_the_last(used_fol
     assert not is_serving(url)
 
 
+@pytest.mark.e2e
 def test_processes_that_start_at_once_in_an_empty_folder_share_one(folder: Path) -> None:
     with other_process(folder) as one, other_process(folder) as another:
         url = address_of(one)
@@ -224,6 +228,7 @@ def test_a_number_of_a_crashed_server_that_is_another_programs_now_is_no_server(
         assert is_serving(server.url)
 
 
+@pytest.mark.e2e
 def test_a_cluster_half_made_when_its_maker_was_killed_is_made_anew(folder: Path) -> None:
     (folder / "cluster.new").mkdir()
     (folder / "cluster.new" / "PG_VERSION").write_text("18")
@@ -247,6 +252,7 @@ def test_data_that_postgres_cannot_read_is_told_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.e2e
 @needs_root
 def test_under_root_each_folder_that_is_opened_is_told_once_with_the_way_back(
     folder: Path, used_folder: Path, caplog: pytest.LogCaptureFixture
@@ -267,6 +273,7 @@ def test_under_root_each_folder_that_is_opened_is_told_once_with_the_way_back(
     ]
 
 
+@pytest.mark.e2e
 @needs_root
 def test_under_root_closed_parents_are_opened_to_pass_and_no_further(folder: Path) -> None:
     closed = folder / "closed"

@@ -104,6 +104,7 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
+@pytest.mark.e2e
 async def test_replicas_in_processes_of_their_own_all_succeed(
     make_database: MakeDatabase, pool_for: MakePool
 ) -> None:

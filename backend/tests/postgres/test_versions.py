@@ -17,7 +17,7 @@ from backend.tests.support.adopting import adopt_again, rows_of
 from backend.tests.support.databases import bring_up, execute, scalar, temporary_database
 from backend.tests.support.postgres_versions import VERSIONS, postgres_of
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

@@ -3,6 +3,8 @@
 import base64
 import hmac
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
 
 from psycopg import AsyncConnection
@@ -16,9 +18,36 @@ CREATE TABLE "session" (
 """
 
 
+_idle: dict[str, list[AsyncConnection]] = {}
+
+
+@asynccontextmanager
+async def connections_kept(url: str) -> AsyncIterator[None]:
+    """Use connections to this database again until the end: a new one costs more than it asks."""
+    idle = _idle[url] = []
+    try:
+        yield
+    finally:
+        del _idle[url]
+        for connection in idle:
+            await connection.close()
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
+    idle = _idle.get(url)
+    connection = idle.pop() if idle else await AsyncConnection.connect(url, autocommit=True)
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(connection)
+        yield connection
+        if idle is not None:
+            idle.append(connection)
+            stack.pop_all()
+
+
 async def execute(url: str, sql: str, *values: object) -> list[tuple[object, ...]]:
     """Run `sql` with `values` in a transaction of its own; the rows, where there are any."""
-    async with await AsyncConnection.connect(url) as connection:
+    async with _connected(url) as connection:
         cursor = await connection.execute(sql.encode(), values or None)
         return await cursor.fetchall() if cursor.description else []
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pytest
 from psycopg import AsyncConnection
 from sqlalchemy import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from backend.config import Settings
@@ -105,10 +105,23 @@ async def open_sessions(url: str) -> AsyncIterator[Sessions]:
 
 
 @asynccontextmanager
+async def keep_sessions(url: str) -> AsyncIterator[Sessions]:
+    """The same on connections that are used again, which whoever drops the database must end."""
+    engine = create_async_engine("postgresql+psycopg://", connect_args=_parameters(url))
+    try:
+        yield async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
 async def engine_on(url: str) -> AsyncIterator[AsyncEngine]:
-    parameters = read_address(url).parameters | {"options": "-c TimeZone=UTC"}
-    async with open_engine(parameters) as engine:
+    async with open_engine(_parameters(url)) as engine:
         yield engine
+
+
+def _parameters(url: str) -> dict[str, str]:
+    return {**read_address(url).parameters, "options": "-c TimeZone=UTC"}
 
 
 async def bring_up(url: str) -> None:

@@ -191,6 +191,7 @@ async def test_guessed_secrets_are_counted_and_refused(alice: httpx.AsyncClient,
         await read(limited, path)
 
 
+@pytest.mark.e2e
 async def test_a_calendar_of_five_thousand_is_read_fast(
     alice: httpx.AsyncClient, alice_id: str, client: httpx.AsyncClient, sessions: Sessions
 ) -> None:

@@ -308,6 +308,7 @@ print([name for name in heavy if name in sys.modules])
 """
 
 
+@pytest.mark.e2e
 def test_where_nothing_is_told_nothing_of_the_sdk_is_imported() -> None:
     checkout = Path(__file__).parents[3]
     words: Any = [sys.executable, "-c", OFF]
