@@ -14,9 +14,12 @@ from backend.evals.run import Outcome
 from backend.tests.conftest import make_settings
 
 
-async def test_the_offline_model_gets_its_own_list_right(shared_database_url: str) -> None:
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.e2e)])
+async def test_the_offline_model_gets_its_own_list_right(
+    shared_database_url: str, stride: int
+) -> None:
     settings = make_settings(shared_database_url, openai_model="offline", openai_api_key=None)
-    cases = [each for each in all_cases() if each.offline]
+    cases = [each for each in all_cases() if each.offline][::stride]
 
     found = played(await evaluate(settings, shared_database_url, cases, at_once=4))
 

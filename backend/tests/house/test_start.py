@@ -172,6 +172,7 @@ def test_the_printed_commands_work_when_pasted_also_after_a_restart(checkout: Pa
     assert len(tokens) == 1
 
 
+@pytest.mark.e2e
 def test_the_wheel_holds_the_service_and_no_tests(installed: Path) -> None:
     names = {path.name for path in installed.iterdir()}
     rooms = {path.name for path in (installed / "backend").iterdir() if path.is_dir()}
