@@ -31,8 +31,12 @@ def _say(**said: int) -> None:
 
 
 def _reap(*_: object) -> None:
+    """Say which have ended; the next signal may call it in the middle of itself."""
     for pid in tuple(_running):
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # said by the other call
+            continue
         if ended:
             _running.discard(pid)
             _say(pid=pid, code=os.waitstatus_to_exitcode(status))
