@@ -14,8 +14,10 @@ SECONDS = 9.0
 """How long; a lease that was not renewed once has lapsed by then."""
 WAITERS = 40
 """Requests that wait for one task, several times as many as the server has connections."""
+AT_ONCE = 12
+"""So many of them come first, or a renewal that is due just then would be served before them."""
 STAGGERED = 3.0
-"""Seconds in which they come, about as long as one waits for a connection."""
+"""Seconds in which the others come, about as long as one waits for a connection."""
 WAYS = 3
 """The pool is taken, another's row is locked, or connections stand still: 0, 1, 2."""
 
@@ -49,7 +51,8 @@ async def _take_the_pool(stage: Stage, replica: Replica, owner: str, write: Writ
     over = asyncio.Event()
 
     async def wait_again_and_again(number: int) -> None:
-        await asyncio.sleep(STAGGERED * number / WAITERS)  # so that some have always waited longer
+        # so that some have always waited longer
+        await asyncio.sleep(STAGGERED * max(0, number - AT_ONCE) / (WAITERS - AT_ONCE))
         while not over.is_set():
             await write(replica, task)
 
