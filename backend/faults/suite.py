@@ -156,6 +156,10 @@ async def _watched(server: Postgres, fleet: Fleet, http: httpx.AsyncClient) -> A
         yield watch
     finally:
         watching.cancel()
+        # or a connection that is just being made would outlive its client
+        await asyncio.wait({watching})
+    if not watching.cancelled():
+        watching.result()
 
 
 def _as(name: str, database_url: str) -> str:

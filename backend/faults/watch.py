@@ -28,16 +28,14 @@ class Watch:
     slowest: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Seconds of the slowest answer, by path."""
     _untrue: Counter[str] = field(default_factory=Counter)
-    _looking: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def keep(self) -> None:
-        """Go on until cancelled."""
-        while True:
-            for replica in self.fleet.usable():
-                task = asyncio.create_task(self._look(replica))
-                self._looking.add(task)
-                task.add_done_callback(self._looking.discard)
-            await asyncio.sleep(EVERY)
+        """Go on until cancelled; what was still asked then is given up."""
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                for replica in self.fleet.usable():
+                    looks.create_task(self._look(replica))
+                await asyncio.sleep(EVERY)
 
     async def _look(self, replica: Replica) -> None:
         """A server that is killed, stopped or frozen meanwhile owes no answer."""
