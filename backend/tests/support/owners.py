@@ -9,10 +9,12 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from inspect import currentframe
 from pathlib import Path
 from types import FrameType
+
+from sqlalchemy import Executable
 
 from backend.postgres.queries import queries_logger
 from backend.tests.support.documented import ROOT
@@ -73,12 +75,9 @@ def _name_of(statement: object) -> str:
 
     Of a statement of the tests' own it is empty.
     """
-    for module in list(sys.modules.values()):
-        if (getattr(module, "__name__", "")).startswith("backend."):
-            for name, value in vars(module).items():
-                held = value if isinstance(value, tuple) else (value,)
-                if any(each is statement for each in held):
-                    return _place(Path(str(module.__file__)), name)
+    named = _constants(len(sys.modules)).get(id(statement))
+    if named:
+        return _place(*named[1:])
     frame: FrameType | None = currentframe()
     while frame is not None:
         path = Path(frame.f_code.co_filename)
@@ -86,6 +85,19 @@ def _name_of(statement: object) -> str:
             return _place(path, frame.f_code.co_name)
         frame = frame.f_back
     return ""
+
+
+@lru_cache(maxsize=1)
+def _constants(modules: int) -> dict[int, tuple[Executable, Path, str]]:
+    """Each constant by its `id`, with file and name, once so many modules have been imported."""
+    return {
+        id(each): (each, Path(str(module.__file__)), name)
+        for module in reversed(list(sys.modules.values()))
+        if getattr(module, "__name__", "").startswith("backend.")
+        for name, value in vars(module).items()
+        for each in (value if isinstance(value, tuple) else (value,))
+        if isinstance(each, Executable)
+    }
 
 
 def _place(path: Path, name: str) -> str:
