@@ -1,15 +1,14 @@
 """Full limits under load: what refusing costs, and what somebody else notices of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 
 from backend.bench.database import Postgres, token_of
 from backend.bench.load import Connection, UnexpectedAnswer, connections_to, http_request, polled
 from backend.bench.processes import provider, service
 from backend.bench.report import Figure, bounded, percentile
-from backend.tests.support.redis_server import PROGRAM, RedisServer
+from backend.tests.support.redis_server import PROGRAM, RedisServer, running_redis
 
 AT_ONCE = 16
 OTHER_LIMIT_MS = 250.0
@@ -125,16 +124,6 @@ async def _refused_address(port: int, seconds: float) -> list[Figure]:
     ]
 
 
-@asynccontextmanager
-async def _redis() -> AsyncIterator[RedisServer]:
-    server = RedisServer()
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.kill()
-
-
 async def limits(postgres: Postgres, quick: bool) -> list[Figure]:
     """With the counts in memory and in Redis, and with a Redis that hangs."""
     seconds = 2.0 if quick else 8.0
@@ -149,7 +138,7 @@ async def limits(postgres: Postgres, quick: bool) -> list[Figure]:
             figures += await _refused_address(running.port, seconds)
         if PROGRAM is None:
             return [*figures, Figure("counted in Redis", "no redis-server here")]
-        async with _redis() as redis:
+        async with running_redis() as redis:
             full["RATE_LIMIT_STORAGE_URI"] = redis.uri
             async with service(postgres.folder, url, port, settings=full) as running:
                 figures += await _under(running.port, "chat", "Redis", seconds)

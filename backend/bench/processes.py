@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -15,6 +14,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from backend.bench.load import Connection, UnexpectedAnswer, http_request
+from backend.tests.support.ports import held_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROVIDER = "backend.tests.support.scripted_provider"
@@ -98,18 +98,18 @@ async def talker() -> AsyncIterator[int]:
 @asynccontextmanager
 async def bare_stream(provider_port: int) -> AsyncIterator[Service]:
     """A worker of uvicorn with the smallest route that streams."""
-    port = _free_port()
-    arguments = ("-m", "uvicorn", "backend.bench.bare_stream:app", "--port", str(port))
     environment = os.environ | {
         "OPENAI_API_KEY": "bench",
         "OPENAI_BASE_URL": base_url(provider_port),
     }
-    started = perf_counter()
-    async with _running(
-        *arguments, "--log-level", "warning", cwd=CHECKOUT, env=environment
-    ) as process:
-        await _healthy(process, port, os.devnull)
-        yield Service(port, perf_counter() - started, process.pid)
+    with held_port() as port:
+        arguments = ("-m", "uvicorn", "backend.bench.bare_stream:app", "--port", str(port))
+        started = perf_counter()
+        async with _running(
+            *arguments, "--log-level", "warning", cwd=CHECKOUT, env=environment
+        ) as process:
+            await _healthy(process, port, os.devnull)
+            yield Service(port, perf_counter() - started, process.pid)
 
 
 async def items_seen(provider_port: int) -> dict[int, int]:
@@ -156,12 +156,11 @@ async def service(
     Raises:
         DidNotStart: it ended, or was not healthy within `START_LIMIT`.
     """
-    port = _free_port()
-    under_uvicorn = ("-m", "uvicorn", "backend.main:app", "--workers", "1", "--port", str(port))
-    arguments = ("-m", "backend") if own_server else under_uvicorn
     environment = {**_environment(database_url, provider_port, pool_size), **(settings or {})}
-    environment["PORT"] = str(port)
-    with (folder / "service.log").open("ab") as log:
+    with held_port() as port, (folder / "service.log").open("ab") as log:
+        under_uvicorn = ("-m", "uvicorn", "backend.main:app", "--workers", "1", "--port", str(port))
+        arguments = ("-m", "backend") if own_server else under_uvicorn
+        environment["PORT"] = str(port)
         started = perf_counter()
         async with _running(
             *arguments, cwd=folder, env=environment, stdout=log, stderr=log
@@ -188,12 +187,6 @@ def _environment(database_url: str, provider_port: int, pool_size: int) -> Mappi
 def base_url(provider_port: int) -> str:
     """What a service is to be told of a provider here."""
     return f"http://127.0.0.1:{provider_port}/v1"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 async def _healthy(process: Process, port: int, log: str) -> None:

@@ -26,6 +26,7 @@ from backend.faults.postgres import Postgres, postgres
 from backend.faults.report import say
 from backend.faults.waiting import LOOK_AGAIN, until
 from backend.tests.support import better_auth
+from backend.tests.support.ports import held_port
 from backend.tests.support.provider_wire import Answer, Failure, FunctionCall, Request, Step
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.servers import Server, serving
@@ -88,7 +89,7 @@ class Stage:
 async def stage_set(folder: Path, database_url: str, token: str) -> AsyncIterator[Stage]:
     """Two servers of the service, a provider, and the toolset under two names."""
     async with AsyncExitStack() as stack:
-        toolset, model = Toolset(folder), Model()
+        toolset, model = Toolset(folder, stack.enter_context(held_port())), Model()
         await toolset.start()
         stack.push_async_callback(toolset.kill)
         provider = await stack.enter_async_context(ScriptedProvider(then=model))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
@@ -19,12 +18,10 @@ START_LIMIT = 60.0
 class Toolset:
     """The toolset's process, at one address through all its lives."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         self._file = folder / "deeds"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port: int = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}/mcp"
+        self._port = port
+        self.url = f"http://127.0.0.1:{port}/mcp"
         self._moments: asyncio.Queue[str] = asyncio.Queue()
         self._process: Process
         self._said: asyncio.StreamReader

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from backend.faults.waiting import until
+from backend.tests.support.ports import held_port
 
 START_LIMIT = 10.0
 """Seconds after which a pooler that nobody can connect to is given up."""
@@ -47,28 +47,21 @@ async def pooled(program: str, database_url: str, folder: Path) -> AsyncIterator
 @asynccontextmanager
 async def pooler(program: str, database_url: str, folder: Path) -> AsyncIterator[tuple[str, int]]:
     """The same, and the PgBouncer's process."""
-    port = _free_port()
     socket_folder = parse_qs(urlsplit(database_url).query)["host"][0]
     settings = folder / "pgbouncer.ini"
-    settings.write_text(CONFIGURATION.format(folder=socket_folder, port=port))
     as_nobody = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to be root
-    process = await asyncio.create_subprocess_exec(
-        program, "-q", *as_nobody, str(settings), stdout=DEVNULL, stderr=DEVNULL
-    )
-    try:
-        await until(partial(_accepts, port), START_LIMIT)
-        database = urlsplit(database_url).path
-        url = f"postgresql://postgres@127.0.0.1:{port}{database}"
-        yield url, process.pid
-    finally:
-        process.kill()
-        await process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    with held_port() as port:
+        settings.write_text(CONFIGURATION.format(folder=socket_folder, port=port))
+        process = await asyncio.create_subprocess_exec(
+            program, "-q", *as_nobody, str(settings), stdout=DEVNULL, stderr=DEVNULL
+        )
+        try:
+            await until(partial(_accepts, port), START_LIMIT)
+            database = urlsplit(database_url).path
+            yield f"postgresql://postgres@127.0.0.1:{port}{database}", process.pid
+        finally:
+            process.kill()
+            await process.wait()
 
 
 async def _accepts(port: int) -> bool:

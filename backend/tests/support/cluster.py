@@ -8,7 +8,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -22,6 +21,7 @@ import httpx
 from backend import demo
 from backend.faults.pooler import find_pgbouncer, pooler
 from backend.postgres.embedded import start_embedded
+from backend.tests.support.ports import held_port
 from backend.tests.support.redis_server import PROGRAM as REDIS
 from backend.tests.support.redis_server import RedisServer, redis_server
 from backend.tests.support.servers import Server, client_at, serving
@@ -92,7 +92,9 @@ async def running_cluster(
         shared = {"RATE_LIMIT_STORAGE_URI": redis.uri, "DRAIN_SECONDS": "3"} | settings
         all_of_them = [serving(url, provider_url, **shared) for _ in range(number)]
         replicas = await asyncio.gather(*map(stack.enter_async_context, all_of_them))
-        address, proxying = await stack.enter_async_context(_proxy(haproxy, replicas, folder))
+        port = stack.enter_context(held_port())
+        proxy = _proxy(haproxy, port, replicas, folder)
+        address, proxying = await stack.enter_async_context(proxy)
         pids = {
             "replicas": [replica.process.pid for replica in replicas],
             "haproxy": [proxying],
@@ -110,11 +112,10 @@ def _configuration(number: int) -> str:
 
 @asynccontextmanager
 async def _proxy(
-    program: str, replicas: list[Server], folder: Path
+    program: str, port: int, replicas: list[Server], folder: Path
 ) -> AsyncIterator[tuple[str, int]]:
     """Its address and its process."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listen = f"127.0.0.1:{listener.getsockname()[1]}"
+    listen = f"127.0.0.1:{port}"
     configuration = folder / "haproxy.cfg"
     configuration.write_text(_configuration(len(replicas)))
     addresses = (replica.address.removeprefix("http://") for replica in replicas)

@@ -8,7 +8,6 @@ import json
 import os
 import pwd
 import shutil
-import socket
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import psycopg
 import pytest
 
 from backend.tests.support.npm import install
+from backend.tests.support.ports import held_port
 
 VERSIONS = (15, 16, 17)
 DEBIAN = Path("/usr/lib/postgresql")
@@ -46,10 +46,8 @@ def programs_of(version: int) -> Path:
 async def postgres_of(version: int) -> AsyncIterator[str]:
     """The address of a server of its own, in the C locale, stopped at the end."""
     programs = programs_of(version)
-    with TemporaryDirectory(prefix="todo-chat-postgres-") as folder:
+    with TemporaryDirectory(prefix="todo-chat-postgres-") as folder, held_port() as port:
         user = _give_away(folder) if os.geteuid() == 0 else None
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
         initdb = await asyncio.create_subprocess_exec(
             *(programs / "initdb", "-D", f"{folder}/data", "-U", "postgres", "--auth=trust"),
             *("--no-sync", "--encoding=UTF8", "--locale=C"),

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,15 +11,16 @@ from tempfile import gettempdir
 
 import pytest
 
+from backend.tests.support.ports import held_port
+
 PROGRAM = shutil.which("redis-server")
 
 
 class RedisServer:
     """A `redis-server` of its own on a port of this machine; it keeps nothing on disk."""
 
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+    def __init__(self, port: int) -> None:
+        self.port = port
         self.process: Process | None = None
 
     @property
@@ -61,9 +61,17 @@ async def redis_server() -> AsyncIterator[RedisServer]:
     if PROGRAM is None:
         assert os.environ.get("CI") != "true", "CI must have redis-server"
         pytest.skip("redis-server is not installed")
-    server = RedisServer()
-    await server.start()
-    try:
+    async with running_redis() as server:
         yield server
-    finally:
-        await server.kill()
+
+
+@asynccontextmanager
+async def running_redis() -> AsyncIterator[RedisServer]:
+    """The same, where the program is known to be there."""
+    with held_port() as port:
+        server = RedisServer(port)
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.kill()
