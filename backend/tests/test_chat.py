@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from backend.agent.words.prompt import INSTRUCTIONS
-from backend.tests.conftest import Run
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, given, outputs, says, together
 
 

@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from backend.agent.context.titles import LENGTH as TITLE_LENGTH
 from backend.agent.context.titles import title_by_model
-from backend.tests.conftest import Run, settled
 from backend.tests.conversations.test_history import conversation_of, message_in
 from backend.tests.journal.test_retries import send
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run, settled
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.test_chat import chat, messages_of
 from backend.turns import afterwork

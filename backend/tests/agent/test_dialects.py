@@ -10,8 +10,8 @@ import pytest
 
 from backend.agent.models.families import asked_by_default
 from backend.settings.providers import Asking
-from backend.tests.conftest import Run
 from backend.tests.support.dialects import DIALECTS, Dialect
+from backend.tests.support.fixtures import Run
 from backend.tests.support.provider_wire import Request, Step
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.wire_bodies import raw

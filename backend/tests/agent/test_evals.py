@@ -11,7 +11,7 @@ from backend.evals.cases import all_cases
 from backend.evals.judge import judge_rows, lie
 from backend.evals.report import played
 from backend.evals.run import Outcome
-from backend.tests.conftest import make_settings
+from backend.tests.support.fixtures import make_settings
 
 
 @pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.e2e)])

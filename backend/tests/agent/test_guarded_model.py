@@ -18,7 +18,7 @@ from backend.agent.words.answers import NOTHING_DONE, is_only_a_call
 from backend.agent.words.events import Telling
 from backend.database import Session
 from backend.journal.spending import Spending
-from backend.tests.conftest import Run
+from backend.tests.support.fixtures import Run
 from backend.tests.support.provider_wire import Answer, FunctionCall, Request
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.scripting import calls, given, says, together, unsaved_turn

@@ -12,8 +12,8 @@ from backend.agent.context.titles import INSTRUCTIONS
 from backend.agent.models.run_model import TOO_LONG, ProviderError
 from backend.tests.agent.test_afterwork import kept_of, said
 from backend.tests.agent.test_context import assert_valid
-from backend.tests.conftest import Run, settled
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run, settled
 from backend.tests.support.scripting import calls, given, outputs, says, together
 from backend.tests.test_chat import chat, messages_of
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from agents.testing import ScriptedModel
 
-from backend.tests.conftest import Run
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, given, says, together
 from backend.tests.support.toolset_server import READS, serving_tools, tool, using
 from backend.tests.test_chat import chat

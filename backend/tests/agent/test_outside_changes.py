@@ -8,8 +8,8 @@ import httpx
 import pytest
 from agents.testing import ScriptedModel
 
-from backend.tests.conftest import Run
 from backend.tests.live.test_streams import post
+from backend.tests.support.fixtures import Run
 from backend.tests.support.live import kinds
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.support.toolset_server import (
@@ -23,6 +23,8 @@ from backend.tests.support.toolset_server import (
 )
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.turns.test_failures import LOST
+
+pytestmark = pytest.mark.waits
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from sqlalchemy import text
 
 from backend.agent.chat_agent import MAX_MODEL_CALLS
 from backend.conversations.tool_calls import CALLS_MAX
-from backend.tests.conftest import Run
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import Step, calls, given, outputs, says, together
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.test_tools import task_of

@@ -27,7 +27,7 @@ from openai import AsyncOpenAI
 
 from backend.chat_errors import AIServiceUnavailable, ContextTooLong
 from backend.models import utc_now
-from backend.tests.conftest import Run, make_settings, running
+from backend.tests.support.fixtures import Run, make_settings, running
 from backend.tests.support.provider_wire import (
     CONTEXT_TOO_LONG,
     GARBAGE,

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from backend.agent.models.catalog import Choice, Providers, open_providers
 from backend.agent.models.known import window_of as context_window
 from backend.errors import ValidationFailed
-from backend.tests.conftest import Run, make_settings, running
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run, make_settings, running
 from backend.tests.support.provider_wire import Answer, Failure, FunctionCall, Request
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.scripting import says

@@ -18,8 +18,8 @@ from backend.conversations.tool_calls import (
     LISTS_MAX_BYTES,
     RECORD_MAX_BYTES,
 )
-from backend.tests.conftest import Run
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import Step, calls, given, outputs, says, together
 from backend.tests.test_chat import chat
 

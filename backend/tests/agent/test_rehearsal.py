@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from backend.agent.models.rehearsal import rehearse
-from backend.tests.conftest import make_settings, running
+from backend.tests.support.fixtures import make_settings, running
 
 _FIRST_AND_SECOND = """
 from time import thread_time

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from backend.conversations.tool_calls import unfinished_answer
 from backend.database import Sessions, execute
-from backend.tests.conftest import Run
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, outputs, says
 from backend.tests.support.task_calls import add, listed
 from backend.tests.test_chat import chat, messages_of

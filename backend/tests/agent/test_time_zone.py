@@ -13,7 +13,7 @@ from backend.agent.words.prompt import INSTRUCTIONS, day_context
 from backend.database import Sessions
 from backend.models import utc_now
 from backend.tasks.open_tasks import OpenTasks, open_tasks
-from backend.tests.conftest import Run
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import given, says
 from backend.tests.support.task_calls import add, toggle
 from backend.time_zones import _at_offset, zone_of

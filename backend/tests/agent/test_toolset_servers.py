@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from backend.agent import toolset_network, toolsets
-from backend.tests.conftest import Run, make_settings
+from backend.tests.support.fixtures import Run, make_settings
 from backend.tests.support.live import served
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.toolset_server import (

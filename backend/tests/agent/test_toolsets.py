@@ -9,8 +9,8 @@ import httpx
 import pytest
 from agents.testing import ScriptedModel
 
-from backend.tests.conftest import Run
 from backend.tests.mcp.test_simulations import address
+from backend.tests.support.fixtures import Run
 from backend.tests.support.provider_wire import Answer
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.scripting import calls, outputs, says

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.tests.conftest import Run
+from backend.tests.support.fixtures import Run
 from backend.tests.support.provider_wire import Raw, Step
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.wire_bodies import (

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from agents.testing import ModelStep, ScriptedModel
 
-from backend.tests.conftest import Run
 from backend.tests.conversations.test_history import conversation_of, insert, lease, message_in
 from backend.tests.journal.test_retries import send
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat, messages_of
 

@@ -12,11 +12,11 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from backend.conversations.export import PAGE
-from backend.tests.conftest import make_settings, running
 from backend.tests.conversations.test_conversations import PATH, make, opened
 from backend.tests.conversations.test_history import conversation_of, message_in
 from backend.tests.support import better_auth
 from backend.tests.support.databases import Sessions, execute, open_sessions
+from backend.tests.support.fixtures import make_settings, running
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat, messages_of
 

@@ -2,9 +2,9 @@
 
 import httpx
 
-from backend.tests.conftest import Run
 from backend.tests.conversations.test_conversations import NOT_IDS, PATH, listed, make
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 
 
 async def deleted(client: httpx.AsyncClient) -> int:

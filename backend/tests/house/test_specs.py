@@ -21,7 +21,6 @@ from backend.agent.context.truncate import compact
 from backend.agent.tools import create_tools_for_user
 from backend.config import Settings
 from backend.errors import AppError, NotFound
-from backend.tests.conftest import client_of, make_settings, running, settled
 from backend.tests.house.test_layout import FLOORS, MODULES, floor
 from backend.tests.support.databases import execute as execute_sql
 from backend.tests.support.databases import temporary_database
@@ -37,6 +36,7 @@ from backend.tests.support.documented import (
     send,
     timeless,
 )
+from backend.tests.support.fixtures import client_of, make_settings, running, settled
 from backend.tests.support.scripting import calls, outputs, says, unsaved_turn
 
 SPECS = ROOT / "specs" / "006-chat-backend"

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from agents.testing import ScriptedModel
 
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.databases import MakeDatabase
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.scripting import says
 
 ROUTES = [

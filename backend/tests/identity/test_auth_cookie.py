@@ -7,9 +7,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.databases import statements_sent
+from backend.tests.support.fixtures import client_of, make_settings, running
 
 SECRET = "a-secret-of-better-auth-0123456789"
 UI = "http://localhost:3000"

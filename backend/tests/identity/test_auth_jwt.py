@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI
 
 from backend.identity import key_set
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support.databases import statements_sent
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.key_server import KeyServer, SigningKey, private_key, serving_keys
 
 ALGORITHMS = ["EdDSA", "ES256", "ES512", "PS256", "RS256"]

@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 
 from backend.identity import key_set
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.identity.test_auth_jwt import ask, status_of
 from backend.tests.support import better_auth
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.key_server import KeyServer, SigningKey, serving_keys
 
 

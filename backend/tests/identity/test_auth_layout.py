@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import make_url
 
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support.better_auth import TABLES
 from backend.tests.support.databases import execute, statements_sent
+from backend.tests.support.fixtures import client_of, make_settings, running
 
 DRIZZLE = """
 CREATE TABLE NAME (

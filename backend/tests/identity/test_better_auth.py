@@ -13,9 +13,9 @@ import pytest
 from fastapi import FastAPI
 
 from backend.identity import key_set
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support.better_auth import execute
 from backend.tests.support.databases import temporary_database
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.npm import install
 from backend.tests.support.real_better_auth import (
     FOLDER,

@@ -8,9 +8,9 @@ import httpx
 from agents import Usage
 from agents.testing import ModelStep, ScriptedModel
 
-from backend.tests.conftest import Run
 from backend.tests.journal.test_retries import conversations_of, run_sql, send
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat
 from backend.tests.turns.test_failures import LOST

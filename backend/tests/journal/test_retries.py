@@ -9,8 +9,8 @@ from agents.testing import ModelStep, ScriptedModel
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from backend.tests.conftest import Run
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.turns.test_failures import LOST, refused

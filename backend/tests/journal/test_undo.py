@@ -10,9 +10,9 @@ from agents.testing import ScriptedModel
 from sqlalchemy import text
 
 from backend.agent.context.history import UNDONE
-from backend.tests.conftest import Run
 from backend.tests.conversations.test_history import conversation_of, lease, message_in
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import Step, calls, given, says, together
 from backend.tests.support.task_calls import add, change, listed, toggle
 from backend.tests.test_chat import chat, messages_of

@@ -9,9 +9,9 @@ from agents import Usage
 from agents.testing import ModelStep, ScriptedModel
 from openai.types.responses.response_usage import InputTokensDetails
 
-from backend.tests.conftest import Run
 from backend.tests.journal.test_retries import run_sql, send
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import Step, calls, says
 from backend.tests.turns.test_failures import LOST
 

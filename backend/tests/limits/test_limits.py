@@ -17,9 +17,9 @@ from backend.config import Settings
 from backend.limits import windows
 from backend.limits.counters import Counters
 from backend.rate_limiter import SUSPECTS_AT_ONCE
-from backend.tests.conftest import Run, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.databases import statements_sent
+from backend.tests.support.fixtures import Run, make_settings, running
 from backend.tests.support.scripting import says
 from backend.tests.turns.test_failures import LOST
 

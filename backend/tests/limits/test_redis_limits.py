@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from backend.errors import StartFailure
 from backend.limits.counters import open_counters
-from backend.tests.conftest import Run, make_settings
 from backend.tests.limits.test_limits import assert_limited
+from backend.tests.support.fixtures import Run, make_settings
 from backend.tests.support.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.long

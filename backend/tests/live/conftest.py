@@ -9,8 +9,8 @@ import pytest
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
 
-from backend.tests.conftest import make_settings, running
 from backend.tests.support import better_auth
+from backend.tests.support.fixtures import make_settings, running
 from backend.tests.support.live import served
 from backend.tests.support.servers import client_at
 

@@ -14,6 +14,8 @@ from backend.tests.support.live import Events, streaming
 from backend.tests.support.speaking import Speech
 from backend.turns.channels import FLUSH_SECONDS
 
+pytestmark = pytest.mark.waits
+
 AT_MOST = 0.020
 """Seconds from the model's word to the viewer's event."""
 WORDS, TURNS = 40, 3

@@ -16,6 +16,8 @@ from backend.tests.support.live import kinds, said, streaming
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.speaking import Speech
 
+pytestmark = pytest.mark.waits
+
 END = ["text-end", "finish-step", "message-metadata", "abort"]
 
 

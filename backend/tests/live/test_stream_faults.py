@@ -21,6 +21,8 @@ from backend.tests.support.servers import serving
 from backend.tests.support.speaking import Speech
 from backend.turns.channels import Channel, StreamCut, Viewer
 
+pytestmark = pytest.mark.waits
+
 ADD = Answer(calls=(FunctionCall("add_task", '{"title": "Buy milk"}'),))
 
 

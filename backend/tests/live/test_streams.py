@@ -17,6 +17,8 @@ from backend.tests.support.scripting import calls, says
 from backend.tests.support.speaking import Speech
 from backend.turns.live import STREAMED_TICK
 
+pytestmark = pytest.mark.waits
+
 OF_THE_ROUNDS = re.compile("UPDATE messages|erasures")
 """What an app sends by itself, be there a stream or none: leases, and its upkeep."""
 

@@ -9,13 +9,15 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from backend.tests.conftest import make_settings, running
 from backend.tests.live.test_streams import body
 from backend.tests.support import better_auth
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import make_settings, running
 from backend.tests.support.live import Events, kinds, said, served, streaming
 from backend.tests.support.provider_wire import Hang, Raw
 from backend.tests.support.scripted_provider import ScriptedProvider
+
+pytestmark = pytest.mark.waits
 
 THOUGHT = "privately they want milk"
 CALL = {"id": "aB3dE6gH9", "type": "function"}

@@ -6,13 +6,14 @@ import socket
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from agents.testing import ScriptedModel
 
-from backend.tests.conftest import Run
 from backend.tests.live.conftest import Replicas
 from backend.tests.live.test_stop import newest_conversation, stop
 from backend.tests.live.test_streams import body
 from backend.tests.support import better_auth
+from backend.tests.support.fixtures import Run
 from backend.tests.support.live import kinds, said, streaming
 from backend.tests.support.provider_wire import Answer, FunctionCall, Hang
 from backend.tests.support.scripted_provider import ScriptedProvider
@@ -20,6 +21,8 @@ from backend.tests.support.scripting import says
 from backend.tests.support.servers import serving
 from backend.tests.support.speaking import Speech
 from backend.tests.support.wire import request
+
+pytestmark = pytest.mark.waits
 
 ADD = Answer(calls=(FunctionCall("add_task", '{"title": "Buy milk"}'),))
 UI = "http://localhost:3000"

@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from psycopg import AsyncConnection
 
 from backend.identity import key_set
-from backend.tests.conftest import Run, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.databases import scalar, statements_sent
+from backend.tests.support.fixtures import Run, make_settings, running
 from backend.tests.support.key_server import KeyServer, SigningKey, serving_keys
 from backend.tests.support.mcp_clients import post, request_of
 from backend.tests.web.test_errors import assert_envelope

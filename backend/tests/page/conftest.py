@@ -29,9 +29,9 @@ from playwright.async_api import (
 )
 
 from backend.config import Settings
-from backend.tests.conftest import make_settings, running
 from backend.tests.page.browsing import SWITCHES, ZONE, find_chromium
 from backend.tests.support import better_auth
+from backend.tests.support.fixtures import make_settings, running
 from backend.tests.support.live import served
 from backend.tests.support.npm import install
 from backend.tests.support.tcp_proxy import TcpProxy, tcp_proxy

@@ -15,9 +15,9 @@ import httpx
 from playwright.async_api import Browser, Page, async_playwright
 
 from backend.postgres.embedded import start_embedded
-from backend.tests.conftest import make_settings, running
 from backend.tests.page.browsing import SWITCHES, ZONE, find_chromium
 from backend.tests.support import better_auth
+from backend.tests.support.fixtures import make_settings, running
 from backend.tests.support.live import served
 
 CHECKOUT = Path(__file__).parents[3]

@@ -8,7 +8,6 @@ from psycopg import errors
 
 from backend import demo
 from backend.models import Message, Task
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import earlier_backend as earlier
 from backend.tests.support.adopting import (
     MakeEarlier,
@@ -19,6 +18,7 @@ from backend.tests.support.adopting import (
     rows_of,
 )
 from backend.tests.support.databases import execute
+from backend.tests.support.fixtures import client_of, make_settings, running
 
 __all__ = ["make_earlier"]
 

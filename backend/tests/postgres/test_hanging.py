@@ -17,13 +17,13 @@ from backend.database import Sessions, is_ready
 from backend.errors import is_outage
 from backend.postgres.connection import Asked
 from backend.postgres.queries import Query
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.databases import execute, temporary_database
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.side_by_side import Ends, SideBySide
 from backend.tests.support.tcp_proxy import TcpProxy, Trouble, tcp_proxy
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.waits]
 
 READ_LIMIT = 6.0
 READY_LIMIT = 2.0

@@ -12,12 +12,14 @@ import pytest
 from agents.testing import ScriptedModel
 
 from backend.faults.pooler import find_pgbouncer, pooled
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.databases import MakeDatabase, execute
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.forgetful import forgetful_pooler
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat, messages_of
+
+pytestmark = pytest.mark.waits
 
 
 @asynccontextmanager

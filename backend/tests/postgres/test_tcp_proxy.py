@@ -9,6 +9,8 @@ from psycopg import AsyncConnection, OperationalError
 
 from backend.tests.support.tcp_proxy import TcpProxy, Trouble, tcp_proxy
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture
 async def proxy(database_url: str) -> AsyncIterator[TcpProxy]:

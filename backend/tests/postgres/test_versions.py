@@ -9,12 +9,12 @@ import pytest
 from agents.testing import ScriptedModel
 
 from backend.models import Task
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.postgres.test_poolers import everything
 from backend.tests.support import better_auth
 from backend.tests.support import earlier_backend as earlier
 from backend.tests.support.adopting import adopt_again, rows_of
 from backend.tests.support.databases import bring_up, execute, scalar, temporary_database
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.postgres_versions import VERSIONS, postgres_of
 
 pytestmark = [pytest.mark.long, pytest.mark.e2e]

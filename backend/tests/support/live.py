@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -14,33 +13,43 @@ from fastapi import FastAPI
 from backend.tests.support.ui_protocol import Parts, assert_orderly
 from backend.web.protocol import protocol
 
-
-class _Server(uvicorn.Server):
-    """One that says when it has begun to serve."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.serves = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.serves.set()
+LET_GO_LIMIT = 0.1
+"""Seconds that a server at its end gives its connections to be let go."""
 
 
 @asynccontextmanager
 async def served(app: FastAPI) -> AsyncIterator[str]:
     """The address of an app that has been started, on a port of its own."""
-    config = uvicorn.Config(app, http=protocol(15), port=0, lifespan="off", log_config=None)
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve())
-    await server.serves.wait()
-    port = server.servers[0].sockets[0].getsockname()[1]
+    async with listening(
+        uvicorn.Config(app, http=protocol(15), port=0, lifespan="off", log_config=None)
+    ) as address:
+        yield address
+
+
+@asynccontextmanager
+async def listening(config: uvicorn.Config) -> AsyncIterator[str]:
+    """The address of a uvicorn in this event loop.
+
+    It is begun and ended as `serve` would, which looks ten times a second whether it is over.
+    """
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    await server.on_tick(0)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
-        server.force_exit = True
-        await serving
+        for each in server.servers:
+            each.close()
+        open_still = server.server_state.connections
+        for connection in list(open_still):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_LIMIT):
+                while open_still:  # noqa: ASYNC110  # there is no event to wait for
+                    await asyncio.sleep(0.005)
+        await server.lifespan.shutdown()
 
 
 class Events:

@@ -17,6 +17,8 @@ from mcp_types import (
     ToolAnnotations,
 )
 
+from backend.tests.support.live import listening
+
 READS = ToolAnnotations(read_only_hint=True)
 REPEATS = ToolAnnotations(idempotent_hint=True)
 HARMLESS = ToolAnnotations(destructive_hint=False)
@@ -81,17 +83,12 @@ async def serving_tools(*tools: Tool, streams: bool = False) -> AsyncIterator[To
     )
     app = server.streamable_http_app(json_response=not streams, stateless_http=True)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, log_level="critical")
-    serving = uvicorn.Server(config)
-    task = asyncio.create_task(serving.serve())
-    while not serving.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    toolset.url = f"http://127.0.0.1:{serving.servers[0].sockets[0].getsockname()[1]}/mcp"
-    try:
-        yield toolset
-    finally:
-        toolset.gate.set()
-        serving.should_exit = True
-        await task
+    async with listening(config) as address:
+        toolset.url = f"{address}/mcp"
+        try:
+            yield toolset
+        finally:
+            toolset.gate.set()
 
 
 ALL = {"tools": ["send", "set", "look"], "approve": []}

@@ -11,8 +11,8 @@ import recurring_ical_events  # type: ignore[import-untyped]
 from icalendar import Calendar
 from sqlalchemy import text
 
-from backend.tests.conftest import Run
 from backend.tests.support.databases import Sessions, statements_sent
+from backend.tests.support.fixtures import Run
 from backend.tests.support.task_calls import add, change, toggle
 from backend.tests.tasks.test_task_pages import many
 

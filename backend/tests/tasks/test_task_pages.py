@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from backend import demo
 from backend.tasks.listing import LISTED_MAX, READ_AT_ONCE
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support.databases import Sessions, execute
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.task_calls import add
 
 

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from backend.models import Task
-from backend.tests.conftest import Run
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.task_calls import (
     NOT_FOUND,
     ONE_TASK,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import httpx
 import yaml
 
-from backend.tests.conftest import Run
 from backend.tests.support.documented import ROOT
+from backend.tests.support.fixtures import Run
 from backend.tests.support.provider_wire import Answer
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.telemetry.test_metrics import SERVED, scrape

@@ -10,8 +10,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_D
 
 from backend.errors import StartFailure
 from backend.telemetry.figures import TURN_SECONDS
-from backend.tests.conftest import Run, make_settings, running, settled
 from backend.tests.support.collector import Collector, attributes
+from backend.tests.support.fixtures import Run, make_settings, running, settled
 from backend.tests.support.scripting import calls, says
 
 SERVED: dict[str, Any] = {

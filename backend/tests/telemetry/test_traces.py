@@ -17,14 +17,14 @@ from opentelemetry.trace import SpanContext, SpanKind
 
 from backend.telemetry import spans
 from backend.telemetry.sdk import STOP_SECONDS, Telemetry
-from backend.tests.conftest import Run, make_settings, settled
 from backend.tests.support.collector import Collector, attributes
+from backend.tests.support.fixtures import Run, make_settings, settled
 from backend.tests.support.provider_wire import PROVIDER_TEXT, Answer, Failure, FunctionCall
 from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.toolset_server import READS, serving_tools, tool
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.waits]
 
 CALLERS = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{CALLERS}-b7ad6b7169203331-01"

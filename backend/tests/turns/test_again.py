@@ -7,9 +7,9 @@ import httpx
 import pytest
 from agents.testing import ModelStep, ScriptedModel
 
-from backend.tests.conftest import Run
 from backend.tests.journal.test_retries import send
 from backend.tests.support.databases import statements_sent
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.turns.test_approvals import code, titles

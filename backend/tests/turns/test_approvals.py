@@ -8,9 +8,9 @@ import httpx
 import pytest
 from agents.testing import ModelStep, ScriptedModel
 
-from backend.tests.conftest import Run
 from backend.tests.journal.test_retries import run_sql, send
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, given, outputs, says, together
 from backend.tests.test_chat import chat, messages_of
 

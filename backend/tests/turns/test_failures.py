@@ -11,8 +11,8 @@ from httpx2 import Request
 from openai import APIConnectionError
 from sqlalchemy import text
 
-from backend.tests.conftest import Run
 from backend.tests.support.databases import Sessions
+from backend.tests.support.fixtures import Run
 from backend.tests.support.scripting import calls, given, outputs, says
 from backend.tests.test_chat import chat, messages_of
 

@@ -14,13 +14,15 @@ from fastapi import FastAPI
 from psycopg import AsyncConnection
 
 from backend.faults.waiting import until
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import better_auth
 from backend.tests.support.databases import MakeDatabase
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.scripting import Step, calls, says
 from backend.tests.support.tcp_proxy import TcpProxy, Trouble, tcp_proxy
 from backend.tests.test_chat import messages_of
 from backend.tests.turns.test_outages import own_database
+
+pytestmark = pytest.mark.waits
 
 ADD = calls("add_task", {"title": "Milk"})
 

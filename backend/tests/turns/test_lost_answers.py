@@ -22,9 +22,9 @@ from psycopg import AsyncConnection
 
 from backend.faults.waiting import until
 from backend.journal.begin import Known
-from backend.tests.conftest import Run
 from backend.tests.support import better_auth
 from backend.tests.support.databases import MakeDatabase
+from backend.tests.support.fixtures import Run
 from backend.tests.support.provider_wire import Hang, Request, Step
 from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 from backend.tests.support.scripting import calls, says

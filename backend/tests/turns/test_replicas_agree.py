@@ -8,8 +8,8 @@ import httpx
 import pytest
 from agents.testing import ScriptedModel
 
-from backend.tests.conftest import Run
 from backend.tests.support.better_auth import execute
+from backend.tests.support.fixtures import Run
 from backend.tests.support.hunting import seeds
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.task_calls import listed

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.faults.stops import stopped_at
 from backend.journal.requests import Answer
-from backend.tests.conftest import client_of, make_settings, running
 from backend.tests.support import better_auth
+from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.scripted_provider import ScriptedProvider, answer_by_rule
 from backend.turns.runs import Run
 

@@ -14,7 +14,7 @@ from backend.tests.support.scripted_provider import ScriptedProvider
 from backend.tests.support.servers import serving
 from backend.tests.test_chat import messages_of
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.waits]
 
 ADD = Answer(calls=(FunctionCall("add_task", '{"title": "Buy milk"}'),))
 

@@ -14,10 +14,10 @@ from backend.journal.outside import OutsideCall
 from backend.mcp.calls import call_tool
 from backend.postgres.session import REFUSED
 from backend.routes import ui_chat
-from backend.tests.conftest import Run, settled
 from backend.tests.journal.test_quotas import Thinking, answer_of
 from backend.tests.support import better_auth
 from backend.tests.support.databases import temporary_database
+from backend.tests.support.fixtures import Run, settled
 from backend.tests.support.rows import fingerprint, rows_of, rows_of_nobody, seed, tables_of_people
 from backend.tests.support.scripting import says
 from backend.tests.support.servers import Server, serving

@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from psycopg import AsyncConnection
 
 from backend.database import Sessions as OwnSessions
-from backend.tests.conftest import Run
 from backend.tests.journal.test_retries import send
 from backend.tests.support import better_auth
+from backend.tests.support.fixtures import Run
 from backend.tests.support.rows import fingerprint, rows_of, rows_of_nobody, seed
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.task_calls import add, listed

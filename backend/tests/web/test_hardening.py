@@ -19,8 +19,8 @@ import pytest
 from agents.testing import ScriptedModel
 from fastapi import FastAPI
 
-from backend.tests.conftest import Run, client_of
 from backend.tests.support import better_auth
+from backend.tests.support.fixtures import Run, client_of
 from backend.tests.support.scripting import calls, says
 from backend.tests.support.servers import Server, serving
 from backend.tests.support.wire import opened, parsed, request, send, trickle, with_length

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from backend.database import VERSION_TABLE, create_pool
 from backend.main import create_app
-from backend.tests.conftest import Run, make_settings
 from backend.tests.support.databases import statements_sent
+from backend.tests.support.fixtures import Run, make_settings
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat
 from backend.tests.web.test_errors import assert_envelope
