@@ -170,11 +170,11 @@ async def play_all(cases: list[Case], stages: int = 1) -> list[str]:
     with TemporaryDirectory(prefix="todo-chat-faults-") as name:
         folder = Path(name)
         async with postgres(folder / "postgres") as server:
-            places = [folder / str(number) for number in range(stages)]
+            places = [folder / str(number) for number in range(min(stages, len(cases)))]
             for place in places:
                 place.mkdir()
             turns = (
-                _play_on(place, server, cases[number::stages])
+                _play_on(place, server, cases[number :: len(places)])
                 for number, place in enumerate(places)
             )
             return [wrong for found in await asyncio.gather(*turns) for wrong in found]

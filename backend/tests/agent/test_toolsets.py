@@ -25,6 +25,8 @@ from backend.tests.support.toolset_server import (
 )
 from backend.tests.turns.test_failures import LOST
 
+pytestmark = pytest.mark.waits
+
 __all__ = ["address"]
 
 

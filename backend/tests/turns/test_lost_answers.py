@@ -33,7 +33,7 @@ from backend.tests.support.tcp_proxy import Trouble, tcp_proxy
 from backend.tests.support.wire import opened, parsed, with_length
 from backend.tests.test_chat import chat, messages_of
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.waits]
 
 
 @dataclass
