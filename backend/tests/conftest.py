@@ -13,10 +13,14 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 PAGE = "backend/tests/page/"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Who only hands the tests out needs no fixtures, and all would wait until it had them."""
-    if config.option.dist == "no":
-        config.pluginmanager.register(import_module("backend.tests.support.fixtures"))
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Who only hands the tests out needs no fixtures, and all would wait until it had them.
+
+    Others import them and with them the service once it is measured what is run.
+    """
+    if session.config.option.dist == "no":
+        session.config.pluginmanager.register(import_module("backend.tests.support.fixtures"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

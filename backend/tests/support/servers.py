@@ -182,8 +182,6 @@ async def serving(
         "RATE_LIMIT_HISTORY": "1000/minute",
         "RATE_LIMIT_TASKS": "1000/minute",
         "CHAT_CONCURRENCY": "100",
-        # so that what these processes run counts as covered
-        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     } | settings
     if _forks is not None and cwd is None:
         replica = await _forks.start(environment, Path(log) if log else None)
