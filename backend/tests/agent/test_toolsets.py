@@ -25,8 +25,6 @@ from backend.tests.support.toolset_server import (
 )
 from backend.tests.turns.test_failures import LOST
 
-pytestmark = pytest.mark.waits
-
 __all__ = ["address"]
 
 

@@ -17,8 +17,6 @@ from backend.postgres import migrations
 from backend.postgres.migrations import alembic_config, versions
 from backend.tests.support.databases import MakeDatabase, bring_up, engine_on, execute
 
-pytestmark = pytest.mark.waits
-
 BIG = ("tasks", "conversations", "messages")
 MANY = 10_001
 """More rows than a migration indexes within its transaction."""
