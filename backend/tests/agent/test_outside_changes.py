@@ -24,8 +24,6 @@ from backend.tests.support.toolset_server import (
 from backend.tests.test_chat import chat, messages_of
 from backend.tests.turns.test_failures import LOST
 
-pytestmark = pytest.mark.waits
-
 
 @pytest.fixture
 async def others() -> AsyncIterator[ToolsetServer]:

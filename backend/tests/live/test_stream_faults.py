@@ -21,7 +21,7 @@ from backend.tests.support.servers import serving
 from backend.tests.support.speaking import Speech
 from backend.turns.channels import Channel, StreamCut, Viewer
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.long, pytest.mark.waits]
 
 ADD = Answer(calls=(FunctionCall("add_task", '{"title": "Buy milk"}'),))
 

@@ -22,8 +22,6 @@ from backend.postgres.fitness import Unfit
 from backend.postgres.pool import NoConnection, Pool
 from backend.tests.support.databases import MakeDatabase, MakePool, execute, pool_for, scalar
 
-pytestmark = pytest.mark.waits
-
 __all__ = ["pool_for"]
 
 TASKS = Task.metadata.tables["tasks"]

@@ -19,8 +19,6 @@ from backend.tests.support.forgetful import forgetful_pooler
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat, messages_of
 
-pytestmark = pytest.mark.waits
-
 
 @asynccontextmanager
 async def pgbouncer(url: str) -> AsyncIterator[str]:

@@ -11,8 +11,6 @@ from backend.postgres import migrations
 from backend.postgres.fitness import Unfit, check_server
 from backend.tests.support.databases import MakeDatabase, bring_up, execute, scalar
 
-pytestmark = pytest.mark.waits
-
 UNFIT = {
     "a view": (["CREATE VIEW tasks AS SELECT 1 AS id"], "tasks is a view"),
     "a materialized view": (

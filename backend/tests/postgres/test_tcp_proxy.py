@@ -9,8 +9,6 @@ from psycopg import AsyncConnection, OperationalError
 
 from backend.tests.support.tcp_proxy import TcpProxy, Trouble, tcp_proxy
 
-pytestmark = pytest.mark.waits
-
 
 @pytest.fixture
 async def proxy(database_url: str) -> AsyncIterator[TcpProxy]:

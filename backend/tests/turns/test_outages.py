@@ -3,7 +3,6 @@
 import asyncio
 
 import httpx
-import pytest
 from agents.testing import ModelStep, ScriptedModel
 from fastapi import FastAPI
 
@@ -13,8 +12,6 @@ from backend.tests.support.databases import MakeDatabase
 from backend.tests.support.fixtures import client_of, make_settings, running
 from backend.tests.support.scripting import calls, says
 from backend.tests.test_chat import chat, messages_of
-
-pytestmark = pytest.mark.waits
 
 TERMINATE = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity

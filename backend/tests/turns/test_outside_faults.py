@@ -7,7 +7,7 @@ import pytest
 from backend.faults.outside import play_all
 from backend.faults.outside_cases import Case, Moment, Victim, breaches
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.waits]
 
 ONCE = Case("plain_send", Moment.DONE, Victim.SERVICE)
 AGAIN = Case("keyed_send", Moment.DONE, Victim.SERVICE)

@@ -26,7 +26,7 @@ from backend.tests.support.servers import Server, serving
 from backend.tests.support.wire import opened, parsed, request, send, trickle, with_length
 from backend.web.middleware import BODY_MAX, FIELDS_MAX, SECURITY_HEADERS
 
-pytestmark = [pytest.mark.long, pytest.mark.waits]
+pytestmark = pytest.mark.long
 
 PATIENCE = 1.0
 """`REQUEST_SECONDS` of the server under attack."""
