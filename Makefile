@@ -45,8 +45,8 @@ run: install  ## Start the service; with nothing configured, a demo of it
 	@.venv/bin/python -m backend
 
 # Bytecode is kept, also where the environment says not to: each worker would make it anew.
-test: install  ## Run the tests, and measure what they cover
-	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --cov
+test: install  ## Run the tests; COVER=1 measures what they cover, as CI does
+	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest $(if $(COVER),--cov)
 
 # Not measured: the suite covers what is asked for by itself.
 e2e: install  ## Play what takes browsers, clients, proxies and servers of others; two to three minutes
