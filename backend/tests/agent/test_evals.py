@@ -14,7 +14,7 @@ from backend.evals.run import Outcome
 from backend.tests.support.fixtures import make_settings
 
 
-@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.e2e)])
+@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.e2e)])
 async def test_the_offline_model_gets_its_own_list_right(
     shared_database_url: str, stride: int
 ) -> None:

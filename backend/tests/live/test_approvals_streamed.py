@@ -131,7 +131,7 @@ async def test_asked_again_an_answer_is_taken_back_and_given_anew(
     assert (await replicas.bob.post("/api/ui/chat", json=foreign)).status_code == 404
 
 
-@pytest.fixture(params=["ai6", "ai7"])
+@pytest.fixture(params=ai_clients.SHORT[1:])
 def version(request: pytest.FixtureRequest) -> str:
     ai_clients.install()
     name: str = request.param

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 NEWER = ("ai6", "ai7")
 
 
-@pytest.fixture(params=ai_clients.VERSIONS)
+@pytest.fixture(params=ai_clients.SHORT)
 def version(request: pytest.FixtureRequest) -> str:
     ai_clients.install()
     name: str = request.param

@@ -9,10 +9,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from backend.tests.support import npm
 
 FOLDER = Path(__file__).with_name("ai_sdk")
 VERSIONS = ("ai5", "ai6", "ai7")
+SHORT = [*(pytest.param(each, marks=pytest.mark.e2e) for each in VERSIONS[:-1]), VERSIONS[-1]]
+"""The suite itself tries the newest."""
 LIMIT = 20.0
 """Seconds after which a client that says nothing fails the test."""
 
