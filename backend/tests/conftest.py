@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+CHECKOUT = Path(__file__).parents[2]
 PAGE = "backend/tests/page/"
 
 
@@ -36,7 +37,7 @@ def pytest_xdist_auto_num_workers() -> int:
 @cache
 def waits(scope: str) -> bool:
     """Whether a module is marked so; who hands the tests out does not import them."""
-    module = Path(scope)
+    module = CHECKOUT / scope
     return module.is_file() and "pytest.mark.waits" in module.read_text()
 
 
